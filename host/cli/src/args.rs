@@ -1,0 +1,155 @@
+//! The command line. Words and their explanations, nothing else.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Parser, Subcommand, ValueEnum};
+use rehome_gatekeeper::types::Stage;
+
+/// Move a live server to a new machine, phase by sandboxed phase
+#[derive(Debug, Parser)]
+#[command(version, about, max_term_width = 100, disable_help_subcommand = true, after_help = crate::exit::HELP)]
+pub struct Args {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// Options of every verb.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Global {
+    /// The plan
+    #[arg(long, global = true, value_name = "FILE", default_value = "plan.toml")]
+    pub plan: PathBuf,
+    /// One event a line on standard output, as JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// When to use colours; NO_COLOR turns them off too
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub color: Color,
+    /// Show every request as it runs; twice: rehome's own doings as well
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+    /// Answer yes to what rehome itself asks
+    #[arg(long, global = true)]
+    pub yes: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Show everything the phases ask for, and grant it
+    Approve(Approve),
+    /// Look for whatever would make `apply` fail; changes nothing
+    Check(Check),
+    /// Show what `apply` would change; changes nothing
+    Preview(Preview),
+    /// Do it, or go on after a gate, a failure or a crash
+    Apply(Apply),
+    /// Answer what a phase asks
+    Answer(Answer),
+    /// Show how the migration stands, and what to do next
+    Status,
+    /// Compare both sides after `apply`; changes nothing
+    Verify,
+    /// For authors of phases
+    #[command(subcommand)]
+    Phase(Phase),
+    /// Move a small mail server from one folder to another, to see how it goes
+    Demo(Demo),
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Approve {
+    /// Grant only this request, named `exec.stop` or `PHASE:exec.stop`
+    #[arg(long, value_name = "REQUEST")]
+    pub only: Vec<String>,
+    /// Do not grant this request
+    #[arg(long, value_name = "REQUEST")]
+    pub deny: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Check {
+    /// No phase of a later stage
+    #[arg(long, value_name = "STAGE")]
+    pub until: Option<Stage>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Preview {
+    /// End with status 4 if anything is left to do
+    #[arg(long)]
+    pub exit_code: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Apply {
+    /// Stop before a later stage: prepare, copy, cutover, settle, retire
+    #[arg(long, value_name = "STAGE")]
+    pub until: Option<Stage>,
+    /// Run this phase once more, and no other
+    #[arg(long, value_name = "PHASE", conflicts_with = "until")]
+    pub again: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Answer {
+    /// The phase that asks
+    pub phase: String,
+    /// What it asks for
+    pub key: String,
+    /// The answer
+    #[arg(required = true, value_name = "VALUE")]
+    pub values: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Phase {
+    /// Show what can be known of a component without running it
+    Inspect {
+        /// The component
+        file: PathBuf,
+    },
+    /// Write the crate of a new phase
+    New {
+        /// Lower-case letters, digits and hyphens
+        name: String,
+        /// Where (default: a folder of that name here)
+        folder: Option<PathBuf>,
+        /// The folder `plugins/sdk` of a checkout of rehome (default: found upwards from here, else the repository)
+        #[arg(long, value_name = "FOLDER")]
+        sdk: Option<PathBuf>,
+    },
+    /// Make a component of a phase's crate
+    Build {
+        /// The crate
+        #[arg(default_value = ".")]
+        folder: PathBuf,
+        /// Where the component goes (default: target/components in the crate)
+        #[arg(long, value_name = "FOLDER")]
+        out: Option<PathBuf>,
+    },
+    /// Run the unit tests of a phase's crate
+    Test {
+        /// The crate
+        #[arg(default_value = ".")]
+        folder: PathBuf,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Demo {
+    /// Where to make the two sides and the plan
+    #[arg(default_value = "rehome-demo")]
+    pub folder: PathBuf,
+    /// Begin anew where an earlier demo has been
+    #[arg(long)]
+    pub fresh: bool,
+}

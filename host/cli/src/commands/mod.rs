@@ -1,0 +1,30 @@
+//! One file per verb. What they share: the migration of the command line, and a loader for its components.
+
+pub mod answer;
+pub mod apply;
+pub mod approve;
+pub mod check;
+pub mod demo;
+pub mod phase;
+pub mod preview;
+pub mod requests;
+pub mod status;
+pub mod verify;
+
+use std::sync::Arc;
+
+use rehome_engine::{Error, Loader, Migration, Settings};
+
+use crate::args::Global;
+use crate::loader::WasmLoader;
+use crate::ui::Ui;
+
+/// The migration that the command line names.
+pub fn migration(global: &Global) -> Result<Migration, Error> {
+    Migration::open(&global.plan, Settings::of_process())
+}
+
+/// A loader that keeps compiled components with the migration's state.
+pub fn loader(ui: &Ui, migration: &Migration) -> Arc<dyn Loader> {
+    Arc::new(WasmLoader::new(ui, migration.state().aot()))
+}

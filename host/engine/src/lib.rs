@@ -1,0 +1,37 @@
+//! Plan, grants and the run loop of a migration. It never prints and knows no terminal and no wasm: components come through
+//! [`Loader`], what happens goes out as [`Event`]s, what a verb found comes back as data. Start at [`Migration`].
+
+mod answer;
+mod apply;
+pub mod approval;
+mod cancel;
+mod check;
+pub mod error;
+pub mod event;
+mod failed;
+pub mod lock;
+mod migration;
+mod nearest;
+pub mod outcome;
+pub mod phases;
+pub mod plan;
+mod preview;
+pub mod state;
+pub mod status;
+mod verify;
+mod who;
+mod work;
+
+pub use answer::Answered;
+pub use apply::Scope as ApplyScope;
+pub use approval::{Approval, Asking, Less, Standing};
+pub use cancel::{Cancel, Stop, cancel};
+pub use error::{Error, ErrorKind, Explanation, UsageError};
+pub use event::{Event, Sink};
+pub use failed::PhaseFailed;
+pub use migration::{Migration, Settings};
+pub use nearest::nearest;
+pub use outcome::{Applied, Findings, PhaseFinding, PhasePreview, Preview, Previewed, Question};
+pub use phases::{LoadFailed, Loader, Looked, Phase, Places, short};
+pub use plan::Plan;
+pub use status::Status;

@@ -1,0 +1,226 @@
+//! One verb at work: the lock is held, the journal open, the grants compared, components loaded, sides connected. The only
+//! place that calls a component. Invariant: no call before every phase is approved as it is.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rehome_gatekeeper::journal::{Run, RunState};
+use rehome_gatekeeper::types::{Answer, Context, Failure, Gate, SideName, Verb};
+use rehome_gatekeeper::{CallError, Clock, Component, Host, Journal, Scope, Session};
+
+use crate::cancel::Cancel;
+use crate::error::{Error, Interrupted, SideError};
+use crate::event::{Event, FromGatekeeper, PhaseEnd, Sink};
+use crate::failed::PhaseFailed;
+use crate::migration::Migration;
+use crate::phases::{Loader, Phase};
+use crate::state::{Guard, Holder};
+
+/// How long connections may take to end.
+const CLOSING: Duration = Duration::from_secs(10);
+
+/// Everything a verb needs to call phases.
+pub(crate) struct Work {
+    _guard: Guard,
+    host: Arc<Host>,
+    pub(crate) journal: Arc<Journal>,
+    pub(crate) phases: Vec<Ready>,
+    pub(crate) sink: Arc<dyn Sink>,
+    pub(crate) clock: Arc<Clock>,
+    cancel: Cancel,
+}
+
+/// A phase that can be called.
+pub(crate) struct Ready {
+    pub(crate) phase: Phase,
+    /// its last run, when the verb began
+    pub(crate) last: Option<Run>,
+    grants: BTreeSet<String>,
+    component: Arc<dyn Component>,
+}
+
+/// How a call of a phase ended.
+pub(crate) enum Called {
+    Answered(Answer),
+    Waiting(Gate),
+    Failed(Box<PhaseFailed>),
+    Interrupted,
+}
+
+impl Ready {
+    pub(crate) fn id(&self) -> &str {
+        self.phase.id()
+    }
+
+    /// Whether its last run is done.
+    pub(crate) fn done(&self) -> bool {
+        self.last.as_ref().is_some_and(|run| run.state == RunState::Done)
+    }
+
+    /// The run that `apply` would begin or go on with.
+    pub(crate) fn next_run(&self) -> u32 {
+        match &self.last {
+            None => 1,
+            Some(run) if run.state == RunState::Undone => run.run + 1,
+            Some(run) => run.run,
+        }
+    }
+}
+
+impl Migration {
+    /// Sets everything up for `verb`, up to connected sides.
+    pub(crate) async fn begin(
+        &self,
+        verb: Verb,
+        loader: Arc<dyn Loader>,
+        sink: Arc<dyn Sink>,
+        cancel: Cancel,
+    ) -> Result<Work, Error> {
+        let approval = self.approval(&*loader)?;
+        approval.require()?;
+        let holder = Holder {
+            who: self.settings.who.clone(),
+            pid: std::process::id(),
+            since: self.clock.now(),
+            verb: verb.to_string(),
+        };
+        let guard = self.state.lock(&holder).await?;
+        let journal = Arc::new(self.state.journal().await?);
+        let runs = journal.runs().await?;
+        let components = load(approval.phases.iter().map(|asking| &asking.phase), &loader, &sink).await?;
+        let mut phases = Vec::with_capacity(approval.phases.len());
+        for asking in approval.phases {
+            let grants = asking.grants();
+            let phase = asking.phase;
+            let component = components[&phase.digest].clone();
+            let last = runs.iter().rev().find(|run| run.phase == phase.id()).cloned();
+            phases.push(Ready { phase, last, grants, component });
+        }
+        let host = Host::new(
+            self.plan.old.spec(),
+            self.plan.new.spec(),
+            journal.clone(),
+            Arc::new(FromGatekeeper(sink.clone())),
+            self.clock.clone(),
+            self.state.folder(),
+        );
+        let work = Work { _guard: guard, host, journal, phases, sink, clock: self.clock.clone(), cancel };
+        match work.connect().await {
+            Ok(()) => Ok(work),
+            Err(error) => {
+                work.close().await;
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Every component once, beside each other: one that was never compiled takes its time.
+async fn load(
+    phases: impl Iterator<Item = &Phase>,
+    loader: &Arc<dyn Loader>,
+    sink: &Arc<dyn Sink>,
+) -> Result<HashMap<String, Arc<dyn Component>>, Error> {
+    let mut tasks = HashMap::new();
+    for phase in phases {
+        if !tasks.contains_key(&phase.digest) {
+            sink.event(Event::Loading { component: phase.component(), digest: phase.digest.clone() });
+            let (phase, loader) = (phase.clone(), loader.clone());
+            tasks.insert(phase.digest.clone(), tokio::task::spawn_blocking(move || phase.load(&*loader)));
+        }
+    }
+    let mut loaded = HashMap::new();
+    for (digest, task) in tasks {
+        match task.await {
+            Ok(component) => loaded.insert(digest, component?),
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        };
+    }
+    Ok(loaded)
+}
+
+impl Work {
+    /// Both sides, before anything: an unreachable host or a wrong host key is one clear error.
+    async fn connect(&self) -> Result<(), Error> {
+        let both = async { tokio::join!(self.host.connect(SideName::Old), self.host.connect(SideName::New)) };
+        let (old, new) = tokio::select! {
+            both = both => both,
+            () = self.cancel.stopped() => {
+                let hint = "nothing was begun; run the same command again".to_string();
+                return Err(Interrupted { phase: None, state: vec![], hint }.into());
+            }
+        };
+        for (side, connected) in [(SideName::Old, old), (SideName::New, new)] {
+            connected.map_err(|source| SideError { side, source })?;
+            self.sink.event(Event::Connected { side, name: self.host.name(side) });
+        }
+        Ok(())
+    }
+
+    /// Calls a phase. Events say when it began and ended.
+    pub(crate) async fn call(&self, ready: &Ready, run: u32, verb: Verb) -> Called {
+        let phase = &ready.phase;
+        let resumed = verb == Verb::Apply && ready.last.as_ref().is_some_and(|last| last.run == run);
+        let (id, stage) = (phase.id().to_string(), phase.plan.stage);
+        self.sink.event(Event::PhaseBegan { phase: id.clone(), verb, stage, run, resumed });
+        let scope = Scope {
+            phase: id.clone(),
+            component: phase.filled.manifest.name.clone(),
+            run,
+            verb,
+            approve: "rehome approve".into(),
+        };
+        let context = Context { phase: id.clone(), stage, run, config: phase.filled.config.to_json() };
+        let session = Arc::new(Session::new(self.host.clone(), scope, phase.filled.clone(), ready.grants.clone()));
+        let begun = Instant::now();
+        let answer = tokio::select! {
+            answer = ready.component.call(verb, &context, session.clone()) => Some(answer),
+            () = self.cancel.stopped() => None,
+        };
+        let failed = |cause| Called::Failed(Box::new(PhaseFailed::new(phase, verb, run, session.calls(), cause)));
+        let called = match answer {
+            None => Called::Interrupted,
+            Some(Err(CallError::Failure(Failure::Waiting(gate)))) => Called::Waiting(gate),
+            Some(Err(cause)) => failed(cause),
+            Some(Ok(answer)) if fits(verb, &answer) => Called::Answered(answer),
+            Some(Ok(_)) => {
+                failed(CallError::Trap { why: format!("it answered what is no answer to `{verb}`"), trace: vec![] })
+            }
+        };
+        let how = match &called {
+            Called::Answered(_) => PhaseEnd::Done,
+            Called::Waiting(_) => PhaseEnd::Waiting,
+            Called::Failed(_) => PhaseEnd::Failed,
+            Called::Interrupted => PhaseEnd::Interrupted,
+        };
+        let milliseconds = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.sink.event(Event::PhaseEnded { phase: id, verb, run, milliseconds, how });
+        called
+    }
+
+    /// An interruption of a verb that only reads.
+    pub(crate) fn interrupted(&self, ready: &Ready, verb: Verb) -> Error {
+        let hint = format!("`rehome {verb}` can be run again at any time");
+        Interrupted { phase: Some(ready.id().to_string()), state: vec!["nothing was changed".into()], hint }.into()
+    }
+
+    /// Writes what was only noted, and ends the connections.
+    pub(crate) async fn close(&self) {
+        if let Err(error) = self.journal.flush().await {
+            tracing::warn!(%error, "the last reads were not recorded");
+        }
+        if tokio::time::timeout(CLOSING, self.host.close()).await.is_err() {
+            tracing::warn!("the connections did not end in time");
+        }
+    }
+}
+
+fn fits(verb: Verb, answer: &Answer) -> bool {
+    matches!(
+        (verb, answer),
+        (Verb::Check | Verb::Verify, Answer::Findings(_))
+            | (Verb::Preview, Answer::Forecast(_))
+            | (Verb::Apply | Verb::Undo, Answer::Done)
+    )
+}

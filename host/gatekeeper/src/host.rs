@@ -1,0 +1,240 @@
+//! A migration's two sides as the gatekeeper reaches them, and who is told what happens. Sides are private to this file:
+//! only a `Permit`, which only the door hands out, opens them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rehome_remote::{Options, Side, Target};
+use rehome_sync::Tree;
+use tokio::sync::Mutex;
+
+use crate::clock::Clock;
+use crate::door::Permit;
+use crate::journal::{Journal, JournalError};
+use crate::types::{Effect, Failure, Level, SideName, Verb};
+
+/// Where a database is on a side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DatabasePlace {
+    /// MariaDB or MySQL behind a unix socket of the side, as this user without a password (unix_socket authentication)
+    MySql {
+        /// "/run/mysqld/mysqld.sock"
+        socket: PathBuf,
+        /// "root"
+        user: String,
+    },
+    /// PostgreSQL behind a unix socket of the side, as this user without a password (peer authentication)
+    Postgres {
+        /// "/run/postgresql/.s.PGSQL.5432"
+        socket: PathBuf,
+        /// "postgres"
+        user: String,
+    },
+    /// a file of the side; only where the side's files are this machine's
+    Sqlite {
+        /// absolute on that side
+        path: PathBuf,
+    },
+}
+
+impl Default for DatabasePlace {
+    /// What Debian's MariaDB has.
+    fn default() -> DatabasePlace {
+        DatabasePlace::MySql { socket: "/run/mysqld/mysqld.sock".into(), user: "root".into() }
+    }
+}
+
+/// How a side is reached, as the plan says.
+#[derive(Clone, Debug)]
+pub struct SideSpec {
+    /// this machine, ssh or a folder
+    pub target: Target,
+    /// sudo, control folder, time outs
+    pub options: Options,
+    /// databases that are not where Debian puts them, by name
+    pub databases: BTreeMap<String, DatabasePlace>,
+}
+
+/// Something that happened, for whoever shows it.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "named for what they are")]
+pub enum Event {
+    /// a request begins
+    Began { phase: String, verb: Verb, request: String, side: Option<SideName>, values: Vec<String>, effect: Effect },
+    /// and ends
+    Ended { phase: String, request: String, milliseconds: u64, failure: Option<String> },
+    /// a line from the phase, safe to show
+    Log { phase: String, level: Level, text: String },
+    /// how far a phase or a sync is
+    Progress { phase: String, done: u64, total: Option<u64>, what: String },
+}
+
+/// Who is told. Must not block.
+pub trait Observer: Send + Sync {
+    /// Something happened.
+    fn event(&self, event: Event);
+}
+
+impl Observer for () {
+    fn event(&self, _: Event) {}
+}
+
+/// Why a side cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages are those of their sources")]
+pub enum HostError {
+    #[error(transparent)]
+    Side(#[from] rehome_remote::Error),
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error("{0}")]
+    State(String),
+}
+
+/// Everything a session reaches the world through.
+pub struct Host {
+    sides: [Reached; 2],
+    pub(crate) journal: Arc<Journal>,
+    pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) clock: Arc<Clock>,
+    state: PathBuf,
+    trees: Mutex<HashMap<(SideName, PathBuf), Arc<Tree>>>,
+}
+
+struct Reached {
+    spec: SideSpec,
+    side: Mutex<Option<Side>>,
+}
+
+impl Host {
+    /// A host for the two sides. Nothing is connected yet. `state` is the migration's own folder, where snapshots go.
+    pub fn new(
+        old: SideSpec,
+        new: SideSpec,
+        journal: Arc<Journal>,
+        observer: Arc<dyn Observer>,
+        clock: Arc<Clock>,
+        state: &Path,
+    ) -> Arc<Host> {
+        let reached = |spec| Reached { spec, side: Mutex::new(None) };
+        Arc::new(Host {
+            sides: [reached(old), reached(new)],
+            journal,
+            observer,
+            clock,
+            state: state.to_path_buf(),
+            trees: Mutex::new(HashMap::new()),
+        })
+    }
+
+    fn reached(&self, side: SideName) -> &Reached {
+        &self.sides[usize::from(side == SideName::New)]
+    }
+
+    /// Connects a side, or answers the connection that is there. For the engine, which looks at a side before phases run.
+    pub async fn connect(&self, side: SideName) -> Result<Side, rehome_remote::Error> {
+        let reached = self.reached(side);
+        let mut guard = reached.side.lock().await;
+        if let Some(side) = &*guard {
+            return Ok(side.clone());
+        }
+        let connected = Side::connect(&reached.spec.target, &reached.spec.options).await?;
+        *guard = Some(connected.clone());
+        Ok(connected)
+    }
+
+    /// What messages call a side: `new (root@new.example.org)`.
+    pub fn name(&self, side: SideName) -> String {
+        format!("{side} ({})", self.reached(side).spec.target)
+    }
+
+    /// Ends the connections.
+    pub async fn close(&self) {
+        self.trees.lock().await.clear();
+        for reached in &self.sides {
+            if let Some(side) = reached.side.lock().await.take() {
+                side.close().await;
+            }
+        }
+    }
+
+    /// The migration's own folder.
+    pub(crate) fn state(&self) -> &Path {
+        &self.state
+    }
+
+    pub(crate) async fn side(&self, _: &Permit, side: SideName) -> Result<Side, Failure> {
+        self.connect(side).await.map_err(|error| failure("", error))
+    }
+
+    pub(crate) fn database(&self, _: &Permit, side: SideName, name: &str) -> DatabasePlace {
+        self.reached(side).spec.databases.get(name).cloned().unwrap_or_default()
+    }
+
+    /// An opened tree; kept open for the calls to come.
+    pub(crate) async fn tree(&self, permit: &Permit, side: SideName, path: &Path) -> Result<Arc<Tree>, Failure> {
+        let key = (side, path.to_path_buf());
+        let mut trees = self.trees.lock().await;
+        if let Some(tree) = trees.get(&key) {
+            return Ok(tree.clone());
+        }
+        let connected = self.side(permit, side).await?;
+        let tree = Arc::new(Tree::open(&connected, path).await.map_err(|error| tree_failure("", error))?);
+        trees.insert(key, tree.clone());
+        Ok(tree)
+    }
+
+    /// Forgets opened trees: after one of them failed, the next call opens it anew.
+    pub(crate) async fn forget_trees(&self) {
+        self.trees.lock().await.clear();
+    }
+}
+
+/// A trouble with a side, as a phase sees it; with the remedy, which the operator needs.
+pub(crate) fn failure(request: &str, error: rehome_remote::Error) -> Failure {
+    use rehome_remote::Error;
+    let said = format!("{}\nhint: {}", chain(&error), error.remedy());
+    match &error {
+        Error::TimedOut { .. } | Error::OverLimit { .. } => Failure::OverLimit(said),
+        Error::NotFound { .. } => Failure::NotFound(said),
+        Error::Unsupported { .. } => Failure::Unsupported(said),
+        Error::Refused { .. } => Failure::RefusedValue(said),
+        Error::Killed { .. } | Error::Io { .. } | Error::ControlDir { .. } => Failure::other(request, said),
+        _ => Failure::Unreachable(said),
+    }
+}
+
+/// A trouble with a tree, as a phase sees it.
+pub(crate) fn tree_failure(request: &str, error: rehome_sync::Error) -> Failure {
+    use rehome_sync::Error;
+    let said = chain(&error);
+    match error {
+        Error::Remote(error) => failure(request, error),
+        Error::NoSuchTree { .. } | Error::NotFound { .. } => Failure::NotFound(said),
+        Error::NotAllowed { .. } => Failure::RefusedValue(said),
+        Error::DiskFull { .. } | Error::TooLarge { .. } => Failure::OverLimit(said),
+        Error::TooManyDeletes { .. } => Failure::Stopped(crate::types::Finding {
+            severity: crate::types::Severity::Blocker,
+            subject: request.to_string(),
+            text: said,
+            hint: Some(
+                "look at what the source lost; if it is right, raise the limit in the plan and approve again".into(),
+            ),
+        }),
+        Error::Busy { .. } => Failure::Conflict(said),
+        _ => Failure::other(request, said),
+    }
+}
+
+/// An error with its causes.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

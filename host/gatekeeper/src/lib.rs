@@ -1,0 +1,24 @@
+//! The one door between a phase and a side: is it granted? does this verb allow its effect? journal the intent → do it →
+//! journal the outcome. One file per capability; every function of the contract passes `door.rs`, and nothing else in
+//! rehome reaches a side on behalf of a phase. No wasm here: `host/runtime` calls this for components.
+
+pub mod clock;
+pub mod component;
+mod door;
+mod exec;
+mod files;
+mod holes;
+mod host;
+pub mod journal;
+mod memory;
+mod operator;
+mod report;
+mod sql;
+pub mod types;
+mod unsupported;
+
+pub use clock::Clock;
+pub use component::{CallError, Component};
+pub use door::{Scope, Session};
+pub use host::{DatabasePlace, Event, Host, HostError, Observer, SideSpec};
+pub use journal::{Journal, JournalError};

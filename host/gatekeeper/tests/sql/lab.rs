@@ -1,0 +1,100 @@
+//! Two folders as sides, a manifest, a journal; and what the tests ask of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rehome_gatekeeper::types::{Failure, SideName, SqlDifference, SqlValue, Verb};
+use rehome_gatekeeper::{Clock, DatabasePlace, Host, Journal, Scope, Session, SideSpec};
+use rehome_manifest::{Config, Filled, Manifest, fill};
+use rehome_remote::{Options, Target};
+
+/// Where a database is, and in which folder its side is.
+#[derive(Clone)]
+pub struct Spot {
+    pub folder: PathBuf,
+    pub place: DatabasePlace,
+}
+
+pub struct Lab {
+    folder: tempfile::TempDir,
+    pub journal: Arc<Journal>,
+    filled: Arc<Filled>,
+    old: Spot,
+    new: Spot,
+    database: String,
+}
+
+impl Lab {
+    /// `requests` is the manifest but its head; `DB` in it is the database.
+    pub async fn new(requests: &str, database: &str, old: Spot, new: Spot) -> Lab {
+        let head = "name = \"probe\"\nversion = \"0.1.0\"\napi = \"0.1\"\nabout = \"tries databases\"\n";
+        let manifest = Manifest::parse(&format!("{head}{}", requests.replace("DB", database))).expect("a good manifest");
+        let filled = Arc::new(fill(&manifest, Config::default()).expect("nothing to fill"));
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::create_dir(folder.path().join("state")).expect("a folder");
+        let journal = Arc::new(Journal::open(&folder.path().join("state")).await.expect("a journal"));
+        Lab { folder, journal, filled, old, new, database: database.into() }
+    }
+
+    pub fn state(&self) -> PathBuf {
+        self.folder.path().join("state")
+    }
+
+    pub fn session(&self, verb: Verb, run: u32) -> Session {
+        let spec = |spot: &Spot| SideSpec {
+            target: Target::Folder(spot.folder.clone()),
+            options: Options { control_dir: self.folder.path().join("control"), ..Options::default() },
+            databases: BTreeMap::from([(self.database.clone(), spot.place.clone())]),
+        };
+        let clock = Arc::new(Clock::default());
+        let host = Host::new(spec(&self.old), spec(&self.new), self.journal.clone(), Arc::new(()), clock, &self.state());
+        let scope = Scope { phase: "p".into(), component: "probe".into(), run, verb, approve: "rehome approve".into() };
+        let grants: BTreeSet<String> = self.filled.requests.keys().cloned().collect();
+        Session::new(host, scope, self.filled.clone(), grants)
+    }
+
+    pub fn apply(&self) -> Session {
+        self.session(Verb::Apply, 1)
+    }
+
+    /// Whether these bytes are anywhere in the journal.
+    pub async fn journal_holds(&self, needle: &str) -> bool {
+        self.journal.flush().await.expect("a journal");
+        let files = std::fs::read_dir(self.state()).expect("a folder").flatten().map(|entry| entry.path());
+        files.filter(|path| path.is_file()).any(|path| {
+            let bytes = std::fs::read(path).expect("readable");
+            bytes.windows(needle.len()).any(|window| window == needle.as_bytes())
+        })
+    }
+}
+
+pub fn text(text: &str) -> SqlValue {
+    SqlValue::Text(text.into())
+}
+
+pub fn difference(table: &str, old_rows: u64, new_rows: u64, equal: bool) -> SqlDifference {
+    SqlDifference { table: table.into(), old_rows, new_rows, equal }
+}
+
+/// The words of a failure of which nothing else is expected.
+pub fn ended_badly<T: std::fmt::Debug>(result: Result<T, Failure>) -> String {
+    match result {
+        Err(Failure::EndedBadly(tool)) => tool.diagnostic,
+        other => panic!("not `ended-badly`: {other:?}"),
+    }
+}
+
+pub const SIDES: [SideName; 2] = [SideName::Old, SideName::New];
+
+/// A reason to skip where a server is not installed. In CI it is installed.
+pub fn missing(program: &str, ci_too: bool) -> bool {
+    let folders = ["/usr/sbin", "/usr/bin", "/usr/local/bin"];
+    if Path::new(program).is_file() || folders.iter().any(|folder| Path::new(folder).join(program).is_file()) {
+        return false;
+    }
+    let ci = std::env::var("CI").is_ok_and(|value| value == "true");
+    assert!(!(ci && ci_too), "CI=true, and {program} is not installed");
+    println!("skipped: {program} is not installed");
+    true
+}

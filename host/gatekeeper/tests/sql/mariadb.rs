@@ -1,0 +1,558 @@
+//! MariaDB: two real servers, `mariadb-dump` as the oracle. Servers are shared by the tests that run at a time, databases
+//! are not.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+
+use rehome_gatekeeper::DatabasePlace;
+use rehome_gatekeeper::types::{Failure, SideName, SqlValue, Verb};
+
+use crate::lab::{Lab, SIDES, Spot, difference, ended_badly, missing, text};
+
+/// Two servers in a folder, each with a socket and no network.
+pub struct Servers {
+    folder: tempfile::TempDir,
+    running: Vec<Child>,
+}
+
+impl Servers {
+    /// None where MariaDB is not installed.
+    pub fn shared() -> Option<Arc<Servers>> {
+        static SHARED: Mutex<Weak<Servers>> = Mutex::new(Weak::new());
+        if missing("mariadbd", true) {
+            return None;
+        }
+        let mut shared = SHARED.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        Some(shared.upgrade().unwrap_or_else(|| {
+            let servers = Arc::new(Servers::start());
+            *shared = Arc::downgrade(&servers);
+            servers
+        }))
+    }
+
+    fn start() -> Servers {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (old, new) = (folder.path().join("old"), folder.path().join("new"));
+        std::fs::create_dir(&old).expect("a folder");
+        let made = Command::new("mariadb-install-db")
+            .args(["--no-defaults", "--skip-test-db", "--auth-root-authentication-method=socket"])
+            .arg(format!("--auth-root-socket-user={}", user()))
+            .arg(format!("--user={}", user()))
+            .arg(format!("--datadir={}", old.join("data").display()))
+            .args(["--innodb-log-file-size=8M", "--skip-name-resolve"])
+            .output()
+            .expect("mariadb-install-db");
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        assert!(Command::new("cp").arg("-a").args([&old, &new]).status().expect("cp").success());
+        let mut servers = Servers { folder, running: vec![] };
+        for side in SIDES {
+            servers.run(side);
+        }
+        servers
+    }
+
+    fn run(&mut self, side: SideName) {
+        let place = self.place(side);
+        let log = std::fs::File::create(place.join("log")).expect("a file");
+        let server = Command::new("mariadbd")
+            .args(["--no-defaults", "--skip-networking", "--performance-schema=OFF", "--skip-log-bin"])
+            .args(["--innodb-log-file-size=8M", "--innodb-buffer-pool-size=32M", "--innodb-flush-log-at-trx-commit=2"])
+            .args(["--max-allowed-packet=64M", "--event-scheduler=OFF"])
+            .arg(format!("--user={}", user()))
+            .arg(format!("--datadir={}", place.join("data").display()))
+            .arg(format!("--socket={}", place.join("s").display()))
+            .arg(format!("--pid-file={}", place.join("pid").display()))
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("mariadbd");
+        self.running.push(server);
+        for _ in 0..600 {
+            let asked = self.client("mariadb", side).args(["-e", "SELECT 1"]).output().expect("mariadb");
+            if asked.status.success() {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+        panic!("mariadbd does not answer: {}", std::fs::read_to_string(place.join("log")).unwrap_or_default());
+    }
+
+    fn place(&self, side: SideName) -> PathBuf {
+        self.folder.path().join(side.as_str())
+    }
+
+    fn client(&self, program: &str, side: SideName) -> Command {
+        let mut client = Command::new(program);
+        client.arg("--no-defaults").arg(format!("--socket={}", self.place(side).join("s").display()));
+        client.arg(format!("--user={}", user())).arg("--default-character-set=utf8mb4");
+        client
+    }
+
+    /// Runs SQL through the server's own client, without its strictness.
+    fn sql(&self, side: SideName, database: &str, sql: &str) -> String {
+        let mut client = self.client("mariadb", side);
+        client.args(["--batch", "--skip-column-names", "--init-command=SET sql_mode=''", database, "-e", sql]);
+        let done = client.output().expect("mariadb");
+        assert!(done.status.success(), "{sql}: {}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8_lossy(&done.stdout).trim_end().to_string()
+    }
+
+    /// What mariadb-dump says of a database.
+    fn dump(&self, side: SideName, database: &str, options: &[&str]) -> String {
+        let mut client = self.client("mariadb-dump", side);
+        client.args(["--skip-dump-date", "--order-by-primary", "--skip-comments", "--hex-blob", "--max-allowed-packet=64M"]);
+        let done = client.args(options).arg(database).output().expect("mariadb-dump");
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8_lossy(&done.stdout).into_owned()
+    }
+}
+
+impl Drop for Servers {
+    fn drop(&mut self) {
+        for server in &mut self.running {
+            let _ = server.kill();
+            let _ = server.wait();
+        }
+    }
+}
+
+fn user() -> String {
+    let id = Command::new("id").arg("-un").output().expect("id");
+    String::from_utf8_lossy(&id.stdout).trim().to_string()
+}
+
+/// A database of its own on both servers.
+pub struct Databases {
+    pub servers: Arc<Servers>,
+    pub lab: Lab,
+    pub name: String,
+}
+
+impl Databases {
+    pub async fn new(requests: &str) -> Option<Databases> {
+        Databases::as_user(requests, &user()).await
+    }
+
+    async fn as_user(requests: &str, login: &str) -> Option<Databases> {
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let servers = Servers::shared()?;
+        let name = format!("mail-server{}", MADE.fetch_add(1, Ordering::Relaxed));
+        let spot = |side: SideName| Spot {
+            folder: servers.place(side),
+            place: DatabasePlace::MySql { socket: "/s".into(), user: login.into() },
+        };
+        let lab = Lab::new(requests, &name, spot(SideName::Old), spot(SideName::New)).await;
+        for side in SIDES {
+            servers.sql(side, "mysql", &format!("CREATE DATABASE `{name}` CHARACTER SET utf8mb4"));
+        }
+        Some(Databases { servers, lab, name })
+    }
+
+    pub fn sql(&self, side: SideName, sql: &str) -> String {
+        self.servers.sql(side, &self.name, sql)
+    }
+
+    fn dump(&self, side: SideName, options: &[&str]) -> String {
+        self.servers.dump(side, &self.name, options)
+    }
+}
+
+impl Drop for Databases {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            for side in SIDES {
+                self.servers.sql(side, "mysql", &format!("DROP DATABASE `{}`", self.name));
+            }
+        }
+    }
+}
+
+const REQUESTS: &str = r#"
+[schema.mail]
+on = ["old", "new"]
+database = "DB"
+
+[sql.odd]
+on = ["old", "new"]
+database = "DB"
+text = "SELECT * FROM odd WHERE id = :id OR s = :s ORDER BY id"
+effect = "read"
+
+[sql.outfile]
+on = ["old"]
+database = "DB"
+text = "SELECT 1 INTO OUTFILE '/tmp/rehome-out'"
+effect = "read"
+
+[sql.hidden]
+on = ["old"]
+database = "DB"
+text = "SELECT 1 /*M!100000 INTO OUTFILE '/tmp/rehome-out' */"
+effect = "read"
+
+[sql.writes]
+on = ["old"]
+database = "DB"
+text = "SELECT writes()"
+effect = "read"
+
+[sql.mode]
+on = ["old"]
+database = "DB"
+text = "SELECT @@sql_mode = @@global.sql_mode, @@time_zone, @@character_set_client, 'a' || 'b'"
+effect = "read"
+
+[sql.update]
+on = ["new"]
+database = "DB"
+text = "UPDATE odd SET s = :s WHERE id = :id AND s <> :s"
+effect = "repeatable"
+reason = "changes a row"
+
+[copy.odd]
+database = "DB"
+kind = "rows"
+effect = "repeatable"
+reason = "odd values"
+[[copy.odd.step]]
+table = "odd"
+delete = "DELETE FROM odd"
+select = "SELECT * FROM odd"
+insert = "INSERT INTO odd (COLUMNS) VALUES (VALUES)"
+
+[copy.users]
+database = "DB"
+kind = "rows"
+effect = "repeatable"
+reason = "accounts"
+[[copy.users.step]]
+table = "domains"
+delete = "DELETE FROM domains"
+select = "SELECT id, name FROM domains"
+insert = "INSERT INTO domains (name, id) VALUES (:name, :id)"
+[[copy.users.step]]
+table = "users"
+select = "SELECT id, domain, email, password FROM users"
+insert = "INSERT INTO users (id, domain, email, password, quota) VALUES (:id, :domain, :email, :password, 0)"
+
+[copy.all]
+database = "DB"
+kind = "tables"
+effect = "once"
+reason = "everything"
+
+[copy.some]
+database = "DB"
+kind = "tables"
+tables = ["domains", "nothing"]
+effect = "once"
+reason = "a table that is not there"
+
+[snapshot.mail]
+on = ["old", "new"]
+database = "DB"
+reason = "to take it back"
+"#;
+
+const ODD_COLUMNS: &str =
+    "id u i flag d f g s l cs b vb bits y dt dtm ts tm e st j uu ip z geo utf16";
+
+/// Every type whose values are easily lost.
+const ODD: &str = "
+CREATE TABLE odd (id INT NOT NULL AUTO_INCREMENT PRIMARY KEY, u BIGINT UNSIGNED, i TINYINT, flag TINYINT(1) UNSIGNED,
+  d DECIMAL(65,30), f FLOAT, g DOUBLE, s VARCHAR(200) CHARACTER SET utf8mb4, l VARCHAR(50) CHARACTER SET latin1,
+  cs VARCHAR(50) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin, b BLOB, vb VARBINARY(10), bits BIT(12), y YEAR, dt DATE,
+  dtm DATETIME(6), ts TIMESTAMP NULL, tm TIME(3), e ENUM('a','ü'), st SET('x','y'), j JSON, uu UUID, ip INET6,
+  z INT(8) UNSIGNED ZEROFILL, geo POINT, utf16 VARCHAR(20) CHARACTER SET utf16, gen INT AS (i + 1) VIRTUAL,
+  kept INT AS (i + 2) STORED) ENGINE=InnoDB";
+const ODD_ROWS: &str = r"
+SET time_zone = '+00:00';
+INSERT INTO odd (id) VALUES (0), (-5);
+UPDATE odd SET id = 0 WHERE id > 0;
+INSERT INTO odd (u, i, flag, d, f, g, s, l, cs, b, vb, bits, y, dt, dtm, ts, tm, e, st, j, uu, ip, z, geo, utf16) VALUES
+ (18446744073709551615, -128, 255, 12345678901234567890123456789012345.123456789012345678901234567891, 16777217, 0.1,
+  'it''s \\ \0 \n 😀', 'größe €', 'Bin', x'00ff27225c0a', x'ff00', b'101010101010', 2155, '0000-00-00', '0000-00-00 00:00:00',
+  '2001-10-28 01:30:00', '-838:59:59.000', 'ü', 'x,y', '{\"a\": [1, null]}', '123e4567-e89b-12d3-a456-426655440000', '::ffff:1.2.3.4',
+  42, POINT(1.5, -2), '€😀'),
+ (0, 127, 0, -0.000000000000000000000000000001, 0.1, 1.7976931348623157e308, '', '', '', '', '', b'0', 0, '2020-02-00',
+  '2020-02-31 23:59:59.000001', '2001-10-28 00:30:00', '00:00:00.001', NULL, '', '[]', NULL, NULL, 99999999, NULL, ''),
+ (1, 1, 1, 1, 1e-38, 5e-324, REPEAT('x', 200), 'x', 'x', REPEAT(x'00', 60000), 'x', b'1', 1901, '9999-12-31', '9999-12-31 23:59:59.999999',
+  '2038-01-19 03:14:07', '838:59:58.999', 'a', 'y', 'null', NULL, '::', 0, NULL, NULL)";
+
+const ACCOUNTS: &str = "
+CREATE TABLE domains (id INT NOT NULL AUTO_INCREMENT PRIMARY KEY, name VARCHAR(50) NOT NULL) ENGINE=InnoDB;
+CREATE TABLE users (id INT NOT NULL AUTO_INCREMENT PRIMARY KEY, domain INT NOT NULL, email VARCHAR(100) NOT NULL UNIQUE,
+  password VARCHAR(150) NOT NULL, quota BIGINT NOT NULL DEFAULT 7,
+  FOREIGN KEY (domain) REFERENCES domains (id) ON DELETE CASCADE) ENGINE=InnoDB;";
+const JOHN: &str = "INSERT INTO domains VALUES (3, 'example.org');
+INSERT INTO users VALUES (9, 3, 'john@example.org', '{SHA512-CRYPT}$6$secret', 1), (10, 3, 'jane@example.org', '{SHA512-CRYPT}$6$other', 1)";
+
+/// The requests, with an INSERT that names every column of `odd`.
+fn requests() -> String {
+    let columns: Vec<&str> = ODD_COLUMNS.split(' ').collect();
+    let values: Vec<String> = columns.iter().map(|column| format!(":{column}")).collect();
+    REQUESTS.replace("(COLUMNS) VALUES (VALUES)", &format!("({}) VALUES ({})", columns.join(", "), values.join(", ")))
+}
+
+/// The test's databases, or the end of the test where there is no MariaDB.
+macro_rules! databases {
+    () => {
+        match Databases::new(&requests()).await {
+            Some(databases) => databases,
+            None => return,
+        }
+    };
+}
+
+#[tokio::test]
+async fn rows_of_every_type_arrive_as_they_were() {
+    let at = databases!();
+    for side in SIDES {
+        at.sql(side, ODD);
+    }
+    at.sql(SideName::Old, ODD_ROWS);
+    at.sql(SideName::New, "INSERT INTO odd (i) VALUES (1)");
+    let copied = at.lab.apply().copy("odd").await.unwrap();
+    assert_eq!(copied.tables, [("odd".to_string(), 5)]);
+    let counter = |dump: String| dump.split(" AUTO_INCREMENT=").map(|part| part.trim_start_matches(char::is_numeric).to_string()).collect::<String>();
+    assert_eq!(counter(at.dump(SideName::New, &[])), counter(at.dump(SideName::Old, &[])));
+    // mariadb-dump writes FLOAT with six digits.
+    let floats = "SELECT f + 0e0, HEX(CAST(g AS CHAR)), HEX(geo), HEX(utf16) FROM odd ORDER BY id";
+    assert_eq!(at.sql(SideName::New, floats), at.sql(SideName::Old, floats));
+    assert_eq!(at.lab.session(Verb::Verify, 1).compare_rows("odd").await.unwrap(), [difference("odd", 5, 5, true)]);
+    at.sql(SideName::New, "UPDATE odd SET d = d + 0.000000000000000000000000000001 WHERE flag = 255");
+    assert_eq!(at.lab.session(Verb::Verify, 1).compare_rows("odd").await.unwrap(), [difference("odd", 5, 5, false)]);
+}
+
+#[tokio::test]
+async fn a_query_answers_values_as_the_server_writes_them() {
+    let at = databases!();
+    at.sql(SideName::Old, ODD);
+    at.sql(SideName::Old, ODD_ROWS);
+    let values = [SqlValue::Integer(-5), text("it's \\ \0 \n 😀")];
+    let found = at.lab.session(Verb::Check, 1).query("odd", SideName::Old, &values).await.unwrap();
+    assert_eq!(found.rows.len(), 2);
+    assert!(found.rows[0][1..25].iter().all(|value| *value == SqlValue::Null));
+    let column = |name: &str| found.rows[1][found.columns.iter().position(|column| column == name).unwrap()].clone();
+    assert_eq!(column("u"), SqlValue::Unsigned(u64::MAX));
+    assert_eq!(column("flag"), SqlValue::Integer(255));
+    assert_eq!(column("d"), text("12345678901234567890123456789012345.123456789012345678901234567891"));
+    assert_eq!(column("s"), values[1]);
+    assert_eq!(column("l"), text("größe €"));
+    assert_eq!(column("cs"), text("Bin"));
+    assert_eq!(column("b"), SqlValue::Bytes(vec![0, 255, 0x27, 0x22, 0x5c, 10]));
+    assert_eq!(column("dt"), text("0000-00-00"));
+    assert_eq!(column("dtm"), text("0000-00-00 00:00:00"));
+    assert_eq!(column("tm"), text("-838:59:59"));
+    assert_eq!((column("e"), column("st")), (text("ü"), text("x,y")));
+    assert_eq!(column("uu"), text("123e4567-e89b-12d3-a456-426655440000"));
+    assert_eq!(column("gen"), SqlValue::Integer(-127));
+}
+
+#[tokio::test]
+async fn statements_run_under_the_servers_own_settings() {
+    let at = databases!();
+    let found = at.lab.apply().query("mode", SideName::Old, &[]).await.unwrap();
+    assert_eq!(found.rows[0][..3], [SqlValue::Integer(1), text("SYSTEM"), text("utf8mb4")]);
+    assert_eq!(found.rows[0][3], SqlValue::Integer(0), "|| is OR where the server says so");
+}
+
+#[tokio::test]
+async fn a_read_writes_neither_files_nor_rows() {
+    let at = databases!();
+    at.sql(SideName::Old, "CREATE TABLE t (a INT) ENGINE=InnoDB");
+    at.servers.routine(&at.name, "CREATE FUNCTION writes() RETURNS INT MODIFIES SQL DATA BEGIN INSERT INTO t VALUES (1); RETURN 1; END");
+    let session = at.lab.session(Verb::Check, 1);
+    for name in ["outfile", "hidden"] {
+        let result = session.query(name, SideName::Old, &[]).await;
+        assert!(matches!(result, Err(Failure::RefusedValue(_))), "{result:?}");
+    }
+    assert!(!Path::new("/tmp/rehome-out").exists());
+    let words = ended_badly(session.query("writes", SideName::Old, &[]).await);
+    assert!(words.contains("READ ONLY"), "{words}");
+    assert_eq!(at.sql(SideName::Old, "SELECT COUNT(*) FROM t"), "0");
+}
+
+#[tokio::test]
+async fn execute_binds_values_and_counts_rows() {
+    let at = databases!();
+    at.sql(SideName::New, ODD);
+    at.sql(SideName::New, "INSERT INTO odd (id, s) VALUES (1, 'a'), (2, 'b')");
+    let values = [text("x'; DROP TABLE odd; -- \\"), SqlValue::Integer(2)];
+    assert_eq!(at.lab.apply().execute("update", SideName::New, &values).await, Ok(1));
+    assert_eq!(at.lab.apply().execute("update", SideName::New, &values).await, Ok(0));
+    assert_eq!(at.sql(SideName::New, "SELECT id FROM odd WHERE s LIKE '%DROP%'"), "2");
+}
+
+#[tokio::test]
+async fn describe_knows_the_product_and_the_columns() {
+    let at = databases!();
+    at.sql(SideName::Old, ACCOUNTS);
+    let found = at.lab.session(Verb::Check, 1).describe("mail", SideName::Old).await.unwrap();
+    assert_eq!(found.product, "mariadb");
+    assert!(found.version.split('.').count() == 3, "{}", found.version);
+    let password = found.tables[1].columns.iter().find(|column| column.name == "password").unwrap();
+    assert_eq!((password.kind.as_str(), password.nullable), ("varchar(150)", false));
+}
+
+#[tokio::test]
+async fn a_copy_that_breaks_off_leaves_the_former_rows_and_says_nothing_of_them() {
+    let at = databases!();
+    for side in SIDES {
+        at.sql(side, ACCOUNTS);
+    }
+    at.sql(SideName::Old, JOHN);
+    at.lab.apply().copy("users").await.unwrap();
+    assert_eq!(at.sql(SideName::New, "SELECT id, domain, email, quota FROM users WHERE id = 9"), "9\t3\tjohn@example.org\t0");
+    at.sql(SideName::Old, "ALTER TABLE users DROP KEY email; UPDATE users SET email = 'it''s@example.org'");
+    let words = ended_badly(at.lab.apply().copy("users").await);
+    assert!(words.contains("1062") && words.contains("for key") && words.contains("row 2 of step `users`"), "{words}");
+    assert!(!words.contains("example.org"), "{words}");
+    at.sql(SideName::New, "ALTER TABLE users MODIFY password INT");
+    at.sql(SideName::Old, "UPDATE users SET email = id");
+    let words = ended_badly(at.lab.apply().copy("users").await);
+    assert!(words.contains("Incorrect integer value: '…' for column"), "{words}");
+    assert_eq!(at.sql(SideName::New, "SELECT COUNT(*) FROM users"), "2");
+    for secret in ["SHA512", "secret", "it's"] {
+        assert!(!at.lab.journal_holds(secret).await, "{secret}");
+    }
+}
+
+#[tokio::test]
+async fn what_does_not_fit_is_refused_and_not_cut() {
+    let at = databases!();
+    for side in SIDES {
+        at.sql(side, ACCOUNTS);
+    }
+    at.sql(SideName::Old, JOHN);
+    at.sql(SideName::New, "ALTER TABLE users MODIFY password VARCHAR(5)");
+    let words = ended_badly(at.lab.apply().copy("users").await);
+    assert!(words.contains("Data too long for column 'password'"), "{words}");
+    assert_eq!(at.sql(SideName::New, "SELECT COUNT(*) FROM domains"), "0");
+}
+
+#[tokio::test]
+async fn rows_go_into_no_table_without_transactions() {
+    let at = databases!();
+    for side in SIDES {
+        at.sql(side, &ACCOUNTS.replace("InnoDB", "MyISAM"));
+    }
+    let Err(Failure::Unsupported(why)) = at.lab.apply().copy("users").await else { panic!("copied") };
+    assert!(why.contains("MyISAM") && why.contains("ALTER TABLE"), "{why}");
+}
+
+/// Tables that need each other, views in the wrong order, triggers, a first column over 16 MiB.
+fn whole(at: &Databases) {
+    at.sql(SideName::Old, ODD);
+    at.sql(SideName::Old, ODD_ROWS);
+    at.sql(SideName::Old, ACCOUNTS);
+    at.sql(SideName::Old, JOHN);
+    at.sql(
+        SideName::Old,
+        "CREATE TABLE `odd ``name` (`select` LONGBLOB, n INT, KEY (n)) ENGINE=InnoDB COMMENT='it''s; \"odd\"';
+         INSERT INTO `odd ``name` SELECT REPEAT('a', 17000000), 1;
+         INSERT INTO `odd ``name` SELECT NULL, seq FROM seq_1_to_1234;
+         CREATE TABLE a (id INT PRIMARY KEY, b INT) ENGINE=InnoDB; CREATE TABLE b (id INT PRIMARY KEY, a INT REFERENCES a (id)) ENGINE=InnoDB;
+         ALTER TABLE a ADD FOREIGN KEY (b) REFERENCES b (id);
+         SET foreign_key_checks = 0; INSERT INTO a VALUES (1, 2); INSERT INTO b VALUES (2, 1);
+         CREATE VIEW z_first AS SELECT email FROM users; CREATE VIEW a_second AS SELECT email FROM z_first;",
+    );
+    at.servers.routine(
+        &at.name,
+        "CREATE TRIGGER grow BEFORE INSERT ON domains FOR EACH ROW BEGIN SET NEW.name = LOWER(NEW.name); SET @x = ';'; END",
+    );
+}
+
+const EVERYTHING: &[&str] = &["--triggers"];
+
+#[tokio::test]
+async fn whole_tables_are_the_same_afterwards() {
+    let at = databases!();
+    whole(&at);
+    at.sql(SideName::New, "CREATE VIEW odd AS SELECT 1; CREATE TABLE a_second (a INT)");
+    let before = at.lab.session(Verb::Check, 1).compare_rows("all").await.unwrap();
+    assert!(before.contains(&difference("users", 2, 0, false)), "{before:?}");
+    let copied = at.lab.apply().copy("all").await.unwrap();
+    assert!(copied.tables.contains(&("odd `name".into(), 1235)), "{copied:?}");
+    assert!(at.dump(SideName::New, EVERYTHING) == at.dump(SideName::Old, EVERYTHING), "dumps differ");
+    let after = at.lab.session(Verb::Verify, 1).compare_rows("all").await.unwrap();
+    assert!(after.iter().all(|difference| difference.equal), "{after:?}");
+    at.sql(SideName::New, "ALTER TABLE users MODIFY quota INT NOT NULL DEFAULT 7");
+    let after = at.lab.session(Verb::Verify, 1).compare_rows("all").await.unwrap();
+    assert!(after.contains(&difference("users", 2, 2, false)), "{after:?}");
+}
+
+#[tokio::test]
+async fn tables_that_are_not_there_or_cannot_be_taken_are_named() {
+    let at = databases!();
+    at.sql(SideName::Old, ACCOUNTS);
+    let Err(Failure::NotFound(why)) = at.lab.apply().copy("some").await else { panic!("copied") };
+    assert!(why.contains("`nothing`") && why.contains("on old"), "{why}");
+    at.sql(SideName::Old, "CREATE SEQUENCE numbers");
+    let Err(Failure::Unsupported(why)) = at.lab.apply().copy("all").await else { panic!("copied") };
+    assert!(why.contains("`numbers` is a SEQUENCE"), "{why}");
+}
+
+#[tokio::test]
+async fn a_snapshot_puts_everything_back_and_keeps_what_came_since() {
+    let at = databases!();
+    whole(&at);
+    let before = at.dump(SideName::Old, EVERYTHING);
+    let name = at.lab.apply().snapshot("mail", SideName::Old).await.unwrap();
+    assert_eq!(name, "p-1-mail-old");
+    at.sql(SideName::Old, "DROP TRIGGER grow; DROP VIEW a_second; DELETE FROM users; CREATE TABLE later (a INT); INSERT INTO later VALUES (1)");
+    assert_eq!(at.lab.apply().snapshot("mail", SideName::Old).await.unwrap(), name, "not taken again");
+    let since = at.dump(SideName::Old, EVERYTHING);
+    let undo = at.lab.session(Verb::Undo, 2);
+    undo.restore_snapshot("mail", SideName::Old, &name).await.unwrap();
+    assert!(at.dump(SideName::Old, EVERYTHING) == before, "not as it was");
+    undo.restore_snapshot("mail", SideName::Old, "p-2-mail-old-before-restore-1").await.unwrap();
+    assert!(at.dump(SideName::Old, EVERYTHING) == since, "what came since is lost");
+}
+
+#[tokio::test]
+async fn a_snapshot_that_is_not_whole_changes_nothing() {
+    let at = databases!();
+    at.sql(SideName::New, ACCOUNTS);
+    at.sql(SideName::New, JOHN);
+    let name = at.lab.apply().snapshot("mail", SideName::New).await.unwrap();
+    let path = at.lab.state().join("snapshots").join(&name);
+    let whole = std::fs::read_to_string(&path).unwrap();
+    let lines: Vec<&str> = whole.lines().collect();
+    for broken in [lines[..lines.len() - 1].join("\n"), lines[..2].join("\n"), [lines[0], lines[lines.len() - 1]].join("\n"), String::new()] {
+        std::fs::write(&path, broken).unwrap();
+        let result = at.lab.apply().restore_snapshot("mail", SideName::New, &name).await;
+        assert!(matches!(&result, Err(Failure::Other(tool)) if tool.diagnostic.contains("no whole snapshot")), "{result:?}");
+    }
+    assert_eq!(at.sql(SideName::New, "SELECT COUNT(*) FROM users"), "2");
+}
+
+#[tokio::test]
+async fn a_refused_login_ends_badly_with_the_servers_words() {
+    let Some(at) = Databases::as_user(&requests(), "nobody-known").await else { return };
+    let words = ended_badly(at.lab.session(Verb::Check, 1).describe("mail", SideName::New).await);
+    assert!(words.contains("Access denied for user 'nobody-known'@'localhost'") && words.contains("on new"), "{words}");
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_answer_is_unreachable() {
+    let folder = tempfile::tempdir().unwrap();
+    let spot = Spot {
+        folder: folder.path().into(),
+        place: DatabasePlace::MySql { socket: "/run/s".into(), user: "root".into() },
+    };
+    let lab = Lab::new(&requests(), "mailserver", spot.clone(), spot).await;
+    let Err(Failure::Unreachable(why)) = lab.session(Verb::Check, 1).describe("mail", SideName::Old).await else {
+        panic!("reached")
+    };
+    assert!(why.contains("`mailserver` on old"), "{why}");
+}
+
+impl Servers {
+    /// A statement with semicolons in it, on old.
+    fn routine(&self, database: &str, sql: &str) {
+        self.sql(SideName::Old, database, &format!("DELIMITER $$\n{sql}$$"));
+    }
+}

@@ -1,0 +1,143 @@
+//! Filling a plan's config into a manifest: what an operator approves is what is obeyed, to the letter.
+
+use rehome_manifest::{Config, ConfigError, Filled, Manifest, ManifestError, fill};
+
+const HEAD: &str = "name = \"x\"\nversion = \"0.1.0\"\napi = \"0.1\"\nabout = \"x\"\n";
+
+fn manifest(requests: &str) -> Manifest {
+    Manifest::parse(&format!("{HEAD}{requests}")).expect("a good manifest")
+}
+
+fn refused(requests: &str) -> String {
+    Manifest::parse(&format!("{HEAD}{requests}")).expect_err("must be refused").to_string()
+}
+
+fn filled(requests: &str, config: &str) -> Result<Filled, ManifestError> {
+    let manifest = manifest(requests);
+    let config = Config::check(&manifest, &config.parse().expect("TOML")).expect("good config");
+    fill(&manifest, config)
+}
+
+const CONFIG: &str = r#"
+[config.domains]
+type = "list of domain"
+default = []
+about = "which"
+[config.database]
+type = "identifier"
+default = "mailserver"
+about = "where"
+[config.note]
+type = "text"
+default = "it's"
+about = "what"
+[config.hold]
+type = "duration"
+default = "7d"
+about = "how long"
+"#;
+
+#[test]
+fn a_list_becomes_elements_of_an_argv_and_literals_of_a_statement() {
+    let requests = format!(
+        "{CONFIG}
+[exec.a]
+on = [\"new\"]
+argv = [\"id\", \"${{config.domains}}\", \"--note=${{config.note}}\"]
+effect = \"read\"
+[sql.b]
+on = [\"old\"]
+database = \"${{config.database}}\"
+text = \"SELECT 1 FROM ${{config.database}} WHERE d IN (${{config.domains}}) AND n = ${{config.note}}\"
+effect = \"read\"
+"
+    );
+    let two = filled(&requests, "domains = [\"a.org\", \"b.org\"]").expect("filled");
+    assert_eq!(two.manifest.exec["a"].argv, ["id", "a.org", "b.org", "--note=it's"]);
+    assert_eq!(two.manifest.sql["b"].text, "SELECT 1 FROM mailserver WHERE d IN ('a.org', 'b.org') AND n = 'it''s'");
+    let none = filled(&requests, "").expect("filled");
+    assert_eq!(none.manifest.exec["a"].argv.len(), 2);
+    assert!(none.manifest.sql["b"].text.contains("IN (NULL)"));
+}
+
+#[test]
+fn the_digest_of_a_request_changes_with_whatever_fills_it_and_with_nothing_else() {
+    let requests = format!(
+        "{CONFIG}
+[exec.a]
+on = [\"new\"]
+argv = [\"id\", \"${{config.database}}\"]
+effect = \"read\"
+"
+    );
+    let digest = |config: &str| filled(&requests, config).expect("filled").requests["exec.a"].digest.clone();
+    assert_eq!(digest(""), digest("hold = \"1d\""));
+    assert_ne!(digest(""), digest("database = \"other\""));
+}
+
+#[test]
+fn the_component_gets_seconds_and_defaults() {
+    let manifest = manifest(CONFIG);
+    let config = Config::check(&manifest, &toml::Table::new()).expect("defaults");
+    let json: serde_json::Value = serde_json::from_str(&config.to_json()).expect("JSON");
+    assert_eq!(json["hold"], 604_800);
+    assert_eq!(json["domains"], serde_json::json!([]));
+}
+
+#[test]
+fn config_that_does_not_fit_is_named_with_what_would() {
+    let manifest = manifest(CONFIG);
+    let check = |text: &str| Config::check(&manifest, &text.parse().expect("TOML")).expect_err("refused");
+    assert!(matches!(check("domain = 1"), ConfigError::Unknown { known, .. } if known.contains("domains")));
+    assert!(check("domains = \"a.org\"").to_string().contains("list of domain"));
+    assert!(check("domains = [\"-a.org\"]").to_string().contains("option"));
+    assert!(check("hold = 7").to_string().contains("duration"));
+}
+
+#[test]
+fn a_manifest_that_could_not_be_obeyed_to_the_letter_is_refused() {
+    let exec = |line: &str| format!("[exec.a]\non = [\"new\"]\n{line}\n");
+    for (requests, says) in [
+        (exec("argv = [\"sh\", \"-c\", \"x\"]\neffect = \"read\""), "never granted"),
+        (exec("argv = []\neffect = \"read\""), "empty argv"),
+        (exec("argv = [\"id\"]\neffect = \"once\""), "reason"),
+        (exec("argv = [\"id\"]\neffect = \"maybe\""), "effect"),
+        (exec("argv = [\"id\"]\neffect = \"read\"\nshell = true"), "unknown field"),
+        (exec("argv = [\"id\", \"{u: mailbox from exec.b}\"]\neffect = \"read\""), "exec.b"),
+        (exec("argv = [\"id\"]\neffect = \"read\"\nyields = \"words\""), "yields"),
+        (exec("argv = [\"id\"]\neffect = \"read\"\ntimeout = \"soon\""), "duration"),
+        ("[file.a]\non = [\"old\"]\npath = \"/etc/a\"\nmode = \"0644\"\nreason = \"x\"\n".into(), "read-only"),
+        ("[file.a]\non = [\"new\"]\npath = \"/etc/a\"\nmode = \"04755\"\nreason = \"x\"\n".into(), "octal"),
+        ("[sync.a]\ntree = \"b\"\nto = \"new\"\nreason = \"x\"\n".into(), "tree.b"),
+    ] {
+        let said = refused(&requests);
+        assert!(said.contains(says), "{said}\n  should say `{says}`");
+    }
+}
+
+#[test]
+fn the_old_side_is_written_only_by_an_undo_that_adds() {
+    let tree = "[tree.t]\non = [\"old\", \"new\"]\npath = \"/t\"\naccess = \"list\"\n";
+    let sync = |more: &str| format!("{tree}[sync.s]\ntree = \"t\"\nto = \"old\"\nreason = \"x\"\n{more}");
+    assert!(refused(&sync("")).contains("read-only"));
+    assert!(refused(&sync("add-only = true\n")).contains("read-only"));
+    assert!(refused(&sync("verbs = [\"undo\"]\n")).contains("read-only"));
+    manifest(&sync("verbs = [\"undo\"]\nadd-only = true\n"));
+}
+
+#[test]
+fn a_path_that_config_makes_dangerous_is_refused_when_it_is_filled() {
+    let tree = |path: &str| {
+        format!("[config.p]\ntype = \"text\"\nabout = \"where\"\n[tree.t]\non = [\"new\"]\npath = \"{path}\"\naccess = \"list\"\n")
+    };
+    for (path, config) in [("${config.p}", "p = \"/\""), ("${config.p}", "p = \"var\""), ("/var/${config.p}", "p = \"../etc\"")] {
+        assert!(filled(&tree(path), config).is_err(), "{path} with {config}");
+    }
+}
+
+#[test]
+fn what_an_operator_reads_has_every_argument_apart() {
+    let requests = "[exec.a]\non = [\"old\", \"new\"]\nargv = [\"id\", \"two words\", \"a\\nb\"]\neffect = \"read\"\nok = [0, 3]\n";
+    let request = &filled(requests, "").expect("filled").requests["exec.a"];
+    assert_eq!(request.text, "id 'two words' $'a\\nb'\n  success is status 0 or 3");
+}

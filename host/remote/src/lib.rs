@@ -1,0 +1,29 @@
+//! A side of a migration: this machine, a machine over ssh, or a folder standing in for a machine.
+//! Invariant: a command's status is only ever what our wrapper on that side reported, and no call outlives its deadline.
+//! Start at [`Side`]; the protocol of a command is in `wrapper.rs`, its life in `process.rs`, ssh in `master.rs`.
+
+mod command;
+mod control;
+mod error;
+mod forward;
+mod frame;
+mod machine;
+mod master;
+mod process;
+mod quote;
+mod relay;
+mod run;
+mod side;
+mod ssh_config;
+mod ssh_said;
+mod streams;
+mod target;
+mod text;
+mod wrapper;
+
+pub use command::{Command, Output};
+pub use error::{Ended, Error};
+pub use forward::{Endpoint, Forward};
+pub use process::{Process, Running};
+pub use side::Side;
+pub use target::{Options, Target};

@@ -1,0 +1,474 @@
+# The far hand of rehome: works inside one folder, for a program that sends it frames on stdin.
+# Invariant: every path is opened part by part from the root's handle with O_NOFOLLOW, and only bare names are acted on.
+# perl 5.14 and perl-base are enough (Debian 7). The frames are described in wire.rs; local*.rs do the same in Rust.
+use strict;
+use Fcntl qw(:DEFAULT :flock :mode);
+use POSIX qw(EACCES EAGAIN EEXIST EIO ELOOP ENOENT ENOTDIR EPERM EROFS EXDEV);
+use IO::File;
+use Config;
+
+my ($tree, $beside, $old) = @ARGV;
+my ($LONGEST, $PIECE, $MANY, $VERSIONS, $O_NOATIME, $OMIT) = (1 << 20, 65536, 16, 10000, 0x40000, (1 << 30) - 2);
+$ENV{PATH} = '/usr/sbin:/usr/bin:/sbin:/bin';
+$ENV{LC_ALL} = 'C';
+umask 0;
+
+# What perl has no word for, by number: [lstat, fstat, utimensat, syncfs, clock_gettime, size of struct stat, where its
+# st_mtime is, how that is packed]. On another machine times are whole seconds and every file is fsynced.
+my %machines = (
+    'x86_64'  => [262, 5, 280, 306, 228, 144, 88, 'q2'],
+    'aarch64' => [79, 80, 88, 267, 113, 128, 88, 'q2'],
+    'i[3-6]86' => [300, 197, 320, 344, 265, 96, 72, 'l2'],
+);
+my ($call) = map { $machines{$_} } grep { $Config{archname} =~ /^$_/ } keys %machines;
+
+my ($root, $here, $here_handle, $locked, %user, %group, %uid, %gid);
+my ($writing, %written, %changed, $changed_elsewhere);
+my ($in, $out) = ('', '');
+
+# Frames
+
+sub flush {
+    while (length $out) {
+        my $sent = syswrite(STDOUT, $out);
+        if (!defined $sent) { next if $!{EINTR}; exit 1 }
+        substr($out, 0, $sent) = '';
+    }
+}
+sub send_raw { $out .= pack('N', 1 + length $_[1]) . $_[0] . $_[1]; flush() if length $out > $PIECE }
+sub tell_back { my $letter = shift; send_raw($letter, pack('(N/a*)*', @_)) }
+
+sub next_frame {
+    while (1) {
+        if (length $in >= 4) {
+            my $length = unpack('N', $in);
+            exit 1 if $length < 1 || $length > $LONGEST;
+            if (length $in >= 4 + $length) {
+                my $frame = substr($in, 4, $length);
+                substr($in, 0, 4 + $length) = '';
+                return $frame;
+            }
+        }
+        flush();
+        # Nobody there for two minutes (rehome says something every 20 s): give up the lock by ending.
+        alarm($locked ? 120 : 0);
+        my $got = sysread(STDIN, $in, 2 * $PIECE, length $in);
+        alarm(0);
+        if (!defined $got) { next if $!{EINTR}; exit 1 }
+        exit 0 if !$got;
+    }
+}
+
+# Failures: a reference to [why, path]
+
+sub fault { die [@_] }
+sub system_fault { my $number = $! + 0; die ["E$number"] }
+sub fault_is { my ($fault, @numbers) = @_; ref $fault && scalar grep { $fault->[0] eq "E$_" } @numbers }
+sub vanished { my ($fault) = @_; fault_is($fault, ENOENT, ENOTDIR, ELOOP) || ref $fault && $fault->[0] eq 'regular' }
+
+# Places
+
+my $FOLDER = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;
+
+sub enter { # into a folder of the one we are in
+    my ($name) = @_;
+    my $handle;
+    sysopen($handle, $name, $FOLDER) && chdir($handle) or system_fault();
+    return $handle;
+}
+sub folder { # into a folder below the root
+    my ($path) = @_;
+    return $here_handle if defined $here && $here eq $path;
+    undef $here;
+    chdir($root) or system_fault();
+    my $handle = $root;
+    for my $part (split m{/}, $path, -1) {
+        fault('path') if $part eq '' || $part eq '.' || $part eq '..' || index($part, "\0") >= 0;
+        $handle = enter($part);
+    }
+    ($here, $here_handle) = ($path, $handle);
+    return $handle;
+}
+sub parent_of { my ($path) = @_; return $path =~ m{\A(.*)/[^/]*\z}s ? $1 : '' }
+sub place { # into the folder that holds it; returns the bare name
+    my ($path) = @_;
+    my $name = $path =~ m{([^/]*)\z} ? $1 : '';
+    fault('path') if $name eq '' || $name eq '.' || $name eq '..' || index($name, "\0") >= 0;
+    folder(parent_of($path));
+    return $name;
+}
+sub through { # a name in another folder than the one we are in; the kernel goes through the handle, not through a path
+    my ($handle, $name) = @_;
+    return '/proc/self/fd/' . fileno($handle) . "/$name";
+}
+
+# Looking
+
+sub nanoseconds { # of the modification time; undef when it changed since it was $seconds
+    my ($what, $seconds) = @_;
+    return 0 if !$call;
+    my $buffer = "\0" x $call->[5];
+    my $done = ref $what
+        ? syscall($call->[1], fileno($what), $buffer)
+        : syscall($call->[0], -100, "$what", $buffer, 0x100);
+    return if $done != 0;
+    my ($now, $nanoseconds) = unpack("x$call->[6] $call->[7]", $buffer);
+    return $now == $seconds ? $nanoseconds : undef;
+}
+sub look { # stat without following; the last element is nanoseconds
+    my ($what) = @_;
+    for (1 .. 100) {
+        my @stat = ref $what ? stat($what) : lstat($what);
+        @stat or system_fault();
+        my $nanoseconds = nanoseconds($what, $stat[9]);
+        return (@stat, $nanoseconds) if defined $nanoseconds;
+    }
+    fault('E' . EAGAIN);
+}
+sub kind { my ($mode) = @_; return S_ISREG($mode) ? 'f' : S_ISDIR($mode) ? 'd' : S_ISLNK($mode) ? 'l' : 'o' }
+sub fields_of { # an entry
+    my ($name) = @_;
+    my @s = look($name);
+    my $kind = kind($s[2]);
+    my $points_to = '';
+    if ($kind eq 'l') { $points_to = readlink($name); defined $points_to or system_fault() }
+    my $user = $user{$s[4]};
+    if (!defined $user) { $user = getpwuid($s[4]); $user = $s[4] if !defined $user; $user{$s[4]} = $user }
+    my $group = $group{$s[5]};
+    if (!defined $group) { $group = getgrgid($s[5]); $group = $s[5] if !defined $group; $group{$s[5]} = $group }
+    return ($name, $kind, $s[7], $s[9], $s[13], $s[2] & 07777, $user, $group, $s[3], $s[0], $s[1], $points_to);
+}
+sub list_folder {
+    my ($path) = @_;
+    folder($path);
+    opendir(my $listing, '.') or system_fault();
+    # Some file systems tell a name twice when it is replaced meanwhile (btrfs).
+    # An error in the middle shows in $! alone: what looks like the end must not make files look deleted.
+    $! = 0;
+    my @all = readdir($listing);
+    system_fault() if $!;
+    my %names = map { $_ => 1 } grep { $_ ne '.' && $_ ne '..' } @all;
+    closedir($listing);
+    my (@inner, @entries);
+    for my $name (sort keys %names) {
+        my @fields = eval { fields_of($name) };
+        if (!@fields) { next if vanished($@); die $@ }
+        push @inner, $name if $fields[1] eq 'd';
+        push @entries, @fields;
+        if (@entries > 12 * 200) { tell_back('e', $path, @entries); @entries = () }
+    }
+    tell_back('e', $path, @entries);
+    return @inner;
+}
+sub list {
+    my ($below, $depth) = @_;
+    folder($below);
+    my @waiting = ([$below, $depth]);
+    while (@waiting) {
+        my ($path, $depth) = @{ pop @waiting };
+        # The last one is taken first: `new` before `cur`, so that a message on its way is seen twice rather than never.
+        my @inner = eval { list_folder($path) };
+        if (my $fault = $@) {
+            if (vanished($fault) && $path ne $below) { tell_back('g', $path); next }
+            die ref $fault ? [$fault->[0], $path] : $fault;
+        }
+        push @waiting, map { [($path eq '' ? $_ : "$path/$_"), $depth - 1] } @inner if $depth > 1;
+    }
+}
+
+# Content
+
+sub now {
+    my $buffer = "\0" x 16;
+    return time if !$call || syscall($call->[4], 0, $buffer) != 0;
+    my ($seconds, $nanoseconds) = unpack($call->[7], $buffer);
+    return $seconds + $nanoseconds / 1e9;
+}
+sub ripen { # wait until a later change must have a later time
+    my (@stat) = @_;
+    my $tick = $stat[13] ? 0.05 : 1.05;
+    my $wait = $stat[9] + $stat[13] / 1e9 + $tick - now();
+    return 0 if $wait <= 0 || $wait > $tick + 0.02;
+    select(undef, undef, undef, $wait);
+    return 1;
+}
+sub open_quietly {
+    my ($name, $more) = @_;
+    my $flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | ($more || 0);
+    my $handle;
+    sysopen($handle, $name, $flags | $O_NOATIME) or $!{EPERM} && sysopen($handle, $name, $flags) or system_fault();
+    return $handle;
+}
+sub fetch {
+    my ($file, $most, $ripen) = @_;
+    my $handle = open_quietly(place($file));
+    my @before = look($handle);
+    fault('regular') if !S_ISREG($before[2]);
+    @before = look($handle) if $ripen && ripen(@before);
+    my $left = $before[7];
+    fault('large') if $left > $most;
+    tell_back('o', $left, $before[9], $before[13]);
+    while ($left > 0) {
+        my $got = sysread($handle, my $piece, $left < $PIECE ? $left : $PIECE);
+        if (!defined $got) { next if $!{EINTR}; system_fault() }
+        last if !$got;
+        $left -= $got;
+        send_raw('d', $piece);
+    }
+    my @after = look($handle);
+    my $changed = $left > 0 || $after[7] != $before[7] || $after[9] != $before[9] || $after[13] != $before[13];
+    tell_back('c', $changed ? 1 : 0);
+}
+sub begin {
+    my ($path) = @_;
+    $writing = { path => $path };
+    my $done = eval {
+        my $name = place($path);
+        $writing->{folder} = $here_handle;
+        sysopen($writing->{handle}, $name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600) or system_fault();
+        1;
+    };
+    $writing->{fault} = $@ if !$done;
+}
+sub more {
+    my ($piece) = @_;
+    return if !$writing || $writing->{fault};
+    my $at = 0;
+    while ($at < length $piece) {
+        my $sent = syswrite($writing->{handle}, $piece, length($piece) - $at, $at);
+        if (!defined $sent) { next if $!{EINTR}; $writing->{fault} = ['E' . ($! + 0)]; return }
+        $at += $sent;
+    }
+}
+sub finish {
+    my ($mode, $user, $group, $seconds, $nanoseconds) = @_;
+    my $w = $writing or fault('path');
+    undef $writing;
+    die $w->{fault} if $w->{fault};
+    my @stat = look($w->{handle});
+    give($w->{handle}, \@stat, $user, $group);
+    chmod($mode, $w->{handle}) or system_fault();
+    set_time($w->{handle}, $seconds, $nanoseconds) if $seconds ne '';
+    $w->{handle}->sync or system_fault() if !$call;
+    close($w->{handle}) or system_fault();
+    $written{$stat[0]} ||= $w->{folder};
+    $changed{parent_of($w->{path})} = 1;
+}
+sub sync_file_system { my ($handle) = @_; syscall($call->[3], fileno($handle)) == 0 or system_fault() }
+sub sync_content {
+    my @handles = values %written;
+    %written = ();
+    return if !$call;
+    sync_file_system($_) for @handles;
+}
+sub settle {
+    my @paths = sort keys %changed;
+    my $elsewhere = $changed_elsewhere;
+    (%changed, $changed_elsewhere) = ();
+    my $by_file_system = $call && ($elsewhere || @paths > $MANY);
+    my %synced;
+    if ($elsewhere) {
+        if ($call) { sync_file_system($root); $synced{(stat $root)[0]} = 1 }
+        else { system('/bin/sync') == 0 or fault('E' . EIO) }
+    }
+    for my $path (@paths) {
+        my $handle = eval { folder($path) };
+        if (!$handle) { next if vanished($@); die $@ }
+        if (!$by_file_system) { $handle->sync or system_fault(); next }
+        my $device = (stat $handle)[0];
+        sync_file_system($handle) if !$synced{$device}++;
+    }
+}
+
+# Owners, modes, times
+
+sub number {
+    my ($known, $name, $asked, $what) = @_;
+    return $known->{$name} if defined $known->{$name};
+    $asked = $name if !defined $asked && $name =~ /\A[0-9]{1,10}\z/;
+    defined $asked or fault($what);
+    return $known->{$name} = $asked;
+}
+sub ids {
+    my ($user, $group) = @_;
+    my $uid = number(\%uid, $user, defined $uid{$user} ? undef : scalar getpwnam($user), 'user');
+    my $gid = number(\%gid, $group, defined $gid{$group} ? undef : scalar getgrnam($group), 'group');
+    return ($uid, $gid);
+}
+sub give { # to a file that is open, or to a link by its bare name; only where it differs
+    my ($what, $stat, $user, $group) = @_;
+    return if $user eq '';
+    my ($uid, $gid) = ids($user, $group);
+    return if $stat->[4] == $uid && $stat->[5] == $gid;
+    if (ref $what) { chown($uid, $gid, $what) or system_fault() }
+    else { POSIX::lchown($uid, $gid, $what) or system_fault() }
+}
+sub set_time { # of a file that is open, or of a link by its bare name
+    my ($what, $seconds, $nanoseconds) = @_;
+    if (!$call) { # whole seconds; a link keeps its own
+        if (ref $what) { my $atime = (stat $what)[8]; utime($atime, $seconds + 0, $what) or system_fault() }
+        return;
+    }
+    my $pack = $call->[7] eq 'q2' ? 'q4' : 'l4';
+    my $times = pack($pack, 0, $OMIT, $seconds, $nanoseconds);
+    my $done = ref $what
+        ? syscall($call->[2], fileno($what), 0, $times, 0)
+        : syscall($call->[2], -100, "$what", $times, 0x100);
+    $done == 0 or system_fault();
+}
+sub correct {
+    my ($path, $kind, $mode, $user, $group, $seconds, $nanoseconds) = @_;
+    my $name = place($path);
+    my $what = $kind eq 'l' ? $name : open_quietly($name);
+    my @stat = look($what);
+    fault('regular') if kind($stat[2]) ne $kind;
+    give($what, \@stat, $user, $group);
+    if ($mode ne '' && ref $what) { chmod($mode, $what) or system_fault() }
+    set_time($what, $seconds, $nanoseconds) if $seconds ne '';
+}
+
+# Names
+
+sub make_symlink {
+    my ($path, $points_to, $user, $group, $seconds, $nanoseconds) = @_;
+    symlink($points_to, place($path)) or system_fault();
+    $changed{parent_of($path)} = 1;
+    correct($path, 'l', '', $user, $group, $seconds, $nanoseconds);
+}
+sub move {
+    my ($from, $to, $replace) = @_;
+    my $old = place($from);
+    my $source = $here_handle;
+    my $new = place($to);
+    $old = through($source, $old) if parent_of($from) ne parent_of($to);
+    if ($replace) { rename($old, $new) or system_fault() }
+    else { link($old, $new) or system_fault(); unlink($old) or system_fault() }
+    $changed{parent_of($from)} = $changed{parent_of($to)} = 1;
+    undef $here;
+}
+sub add_link {
+    my ($existing, $path) = @_;
+    my $old = place($existing);
+    my $source = $here_handle;
+    my $new = place($path);
+    $old = through($source, $old) if parent_of($existing) ne parent_of($path);
+    link($old, $new) or system_fault();
+    $changed{parent_of($path)} = 1;
+}
+sub make_folder {
+    my ($path, $mode, $user, $group) = @_;
+    my $name = place($path);
+    if (!mkdir($name, $mode & 0777)) {
+        my $error = $!;
+        my @stat = lstat($name);
+        return if $error == EEXIST && @stat && S_ISDIR($stat[2]);
+        fault('E' . ($error + 0));
+    }
+    $changed{parent_of($path)} = 1;
+    correct($path, 'd', '', $user, $group, '', '');
+}
+sub remove {
+    my ($path) = @_;
+    # unlink of perl as root may try to unlink a folder on some systems; Linux refuses that.
+    unlink(place($path)) or system_fault();
+    $changed{parent_of($path)} = 1;
+}
+sub enter_or_make { my ($name) = @_; mkdir($name, 0700) or $!{EEXIST} or system_fault(); return enter($name) }
+sub move_aside { # to BASE/PREFIX/LABEL/path; where that is taken, below LABEL~2, LABEL~3, ...
+    my ($folder, $name, $base, $prefix, $label, $path) = @_;
+    chdir($base) or system_fault();
+    my $store = $base;
+    $store = enter_or_make($_) for @$prefix;
+    for my $version (1 .. $VERSIONS) {
+        my $labelled = $version == 1 ? $label : "$label~$version";
+        chdir($store) or system_fault();
+        my $free = eval { enter_or_make($_) for $labelled, split(m{/}, parent_of($path)); 1 };
+        if (!$free) { next if fault_is($@, ENOTDIR, ELOOP); die $@ }
+        # Nobody else writes here: the folder is ours, mode 0700, and the tree is locked.
+        next if lstat($name);
+        $!{ENOENT} or system_fault();
+        rename(through($folder, $name), $name) or system_fault();
+        return;
+    }
+    fault('E' . EEXIST);
+}
+sub set_aside {
+    my ($path, $label) = @_;
+    my $name = eval { place($path) };
+    if (!defined $name) { return if fault_is($@, ENOENT); die $@ }
+    if (!lstat($name)) { return if $!{ENOENT}; system_fault() }
+    my $folder = $here_handle;
+    undef $here;
+    $changed{parent_of($path)} = $changed_elsewhere = 1;
+    if ($beside ne '' && chdir($root)) {
+        my $done = eval {
+            my $parent;
+            sysopen($parent, '..', $FOLDER) or system_fault();
+            move_aside($folder, $name, $parent, ['.rehome-aside', $beside], $label, $path);
+            1;
+        };
+        return if $done;
+        # Another file system, or a folder that this user may not write to: then inside the tree.
+        die $@ if !fault_is($@, EXDEV, EACCES, EPERM, EROFS);
+    }
+    move_aside($folder, $name, $root, ['.rehome-aside'], $label, $path);
+}
+sub space {
+    chdir($root) or system_fault();
+    undef $here;
+    open(my $pipe, '-|', 'stat', '-f', '-c', '%a %S %d %c', '--', '.') or system_fault();
+    my ($blocks, $size, $inodes, $all) = split ' ', <$pipe>;
+    close($pipe) or fault('E' . EIO);
+    tell_back('v', sprintf('%.0f', $blocks * $size), $inodes, $all);
+}
+sub lock_tree {
+    if (!flock($root, LOCK_EX | LOCK_NB)) { fault('busy') if $!{EWOULDBLOCK}; system_fault() }
+    $locked = 1;
+}
+
+# Requests: what is done, and whether `K` follows
+my %requests = (
+    l => [\&lock_tree, 1],
+    u => [sub { flock($root, LOCK_UN) or system_fault(); $locked = 0 }, 1],
+    v => [\&space, 0],
+    k => [\&ids, 1],
+    t => [sub { my @fields = fields_of(place($_[0])); tell_back('e', parent_of($_[0]), @fields) }, 1],
+    L => [\&list, 1],
+    R => [\&fetch, 0],
+    Y => [\&make_symlink, 1],
+    M => [\&move, 1],
+    H => [\&add_link, 1],
+    F => [\&make_folder, 1],
+    P => [\&correct, 1],
+    A => [\&set_aside, 1],
+    X => [\&remove, 1],
+    S => [\&sync_content, 1],
+    T => [\&settle, 1],
+    E => [\&finish, 1],
+);
+
+binmode STDIN;
+binmode STDOUT;
+my $opened = eval { sysopen($root, $tree, O_RDONLY | O_DIRECTORY) or system_fault(); chdir($root) or system_fault(); 1 };
+if (!$opened) { tell_back('f', ref $@ ? $@->[0] : 'E5'); flush(); exit 0 }
+# Where the layout of struct stat is not what it is thought to be, whole seconds it is (tests ask for that, too).
+undef $call if $old || $call && !defined nanoseconds($root, (stat $root)[9]);
+tell_back('h', 1, $call ? 1 : 0);
+
+while (1) {
+    my $frame = next_frame();
+    my $letter = substr($frame, 0, 1);
+    if ($letter eq 'D') { more(substr($frame, 1)); next }
+    next if $letter eq 'N';
+    my @fields = unpack('x (N/a*)*', $frame);
+    if ($letter eq 'W') { begin(@fields); next }
+    my $request = $requests{$letter} or exit 1;
+    my $done = eval { $request->[0]->(@fields); 1 };
+    if (!$done) {
+        my $fault = $@;
+        if (!ref $fault) { print STDERR $fault; exit 1 }
+        tell_back('f', @$fault);
+    } elsif ($request->[1]) {
+        tell_back('K');
+    }
+}

@@ -1,0 +1,204 @@
+//! The local hand: works in a tree of this machine as this user, on a thread of its own.
+//! Invariant: every path is opened component by component from the root's handle with O_NOFOLLOW, and only bare names
+//! are acted on; so a symbolic link swapped in on the way leads nowhere. What each request does: `local_list`, `local_write`, `local_files`.
+
+use super::local_write::Writing;
+use super::names::Names;
+use super::session::{Replies, Requests, Session};
+use super::{Fault, PIECE, Reply, Request, Why};
+use crate::{Error, Space, escape, path};
+use rustix::fd::OwnedFd;
+use rustix::fs::{FlockOperation, Mode, OFlags, ResolveFlags, flock, fstatvfs, open, openat, openat2};
+use rustix::io::Errno;
+use std::collections::{BTreeSet, HashMap};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// How folders are opened on the way: never through a link.
+const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+pub(super) struct Local {
+    pub(super) root: OwnedFd,
+    /// Last component of the root, for the folder beside it where things are set aside; `None`: that folder lies inside.
+    pub(super) beside: Option<Vec<u8>>,
+    pub(super) names: Names,
+    pub(super) writing: Option<Writing>,
+    /// A handle on every file system that was written to since the last `Sync`.
+    pub(super) written: HashMap<u64, Rc<OwnedFd>>,
+    /// Folders whose names changed since the last `Settle`.
+    pub(super) changed: BTreeSet<Vec<u8>>,
+    /// Names changed in folders that have no path below the root.
+    pub(super) changed_elsewhere: bool,
+    /// The folder that was opened last: most requests stay in one.
+    here: Option<(Vec<u8>, Rc<OwnedFd>)>,
+}
+
+/// Opens `root` and starts a thread for it. `within`: the folder that stands in for a machine, which no link leads out of.
+/// `beside` as in [`Local`].
+pub(crate) async fn open_local(
+    side: &str,
+    within: Option<&Path>,
+    root: &Path,
+    beside: Option<Vec<u8>>,
+) -> Result<Session, Error> {
+    let handle = match within {
+        None => open(root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()),
+        Some(machine) => open_within(machine, root),
+    };
+    let handle = handle.map_err(|errno| Error::NoSuchTree {
+        side: side.to_owned(),
+        root: escape(root.as_os_str().as_bytes()),
+        why: std::io::Error::from(errno).to_string(),
+    })?;
+    let (session, requests, replies, stop) = Session::new(side, true);
+    tokio::task::spawn_blocking(move || {
+        let local = Local {
+            root: handle,
+            beside,
+            names: Names::default(),
+            writing: None,
+            written: HashMap::new(),
+            changed: BTreeSet::new(),
+            changed_elsewhere: false,
+            here: None,
+        };
+        local.serve(requests, &replies, &stop);
+    });
+    Ok(session)
+}
+
+/// Opens a path of the machine that the folder `machine` stands in for: absolute links mean that folder as their root.
+fn open_within(machine: &Path, root: &Path) -> Result<OwnedFd, Errno> {
+    let base = open(machine, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let inside = root.strip_prefix("/").unwrap_or(root);
+    match openat2(&base, root, flags, Mode::empty(), ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS) {
+        // Linux before 5.6, or a sandbox without it: then no links at all.
+        Err(Errno::NOSYS | Errno::PERM) => {
+            inside.components().try_fold(base, |folder, part| openat(&folder, part.as_os_str(), FOLDER, Mode::empty()))
+        }
+        other => other,
+    }
+}
+
+impl Local {
+    fn serve(mut self, mut requests: Requests, replies: &Replies, stop: &Arc<AtomicBool>) {
+        while let Some(request) = requests.blocking_recv() {
+            // What is still queued when the session is dropped must not be done: its lock is about to be free.
+            if stop.load(Ordering::Acquire) {
+                return;
+            }
+            let quiet = matches!(request, Request::Begin(_) | Request::Data(_));
+            let reply = match self.act(request, replies) {
+                Ok(reply) => reply,
+                Err(fault) => Reply::Failed(fault),
+            };
+            if !quiet && replies.blocking_send(Ok(reply)).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn act(&mut self, request: Request, replies: &Replies) -> Result<Reply, Fault> {
+        match request {
+            Request::Lock => self.lock()?,
+            Request::Unlock => flock(&self.root, FlockOperation::Unlock)?,
+            Request::Space => return self.space(),
+            Request::Know(owner) => {
+                self.ids(Some(&owner))?;
+            }
+            Request::Stat(path) => self.stat(&path, replies)?,
+            Request::List { below, depth } => self.list(&below, depth, replies)?,
+            Request::Fetch { file, most, ripen } => return self.fetch(&file, most, ripen, replies),
+            Request::Begin(path) => self.begin(&path),
+            Request::Data(piece) => self.more(&piece),
+            Request::Finish { mode, owner, modified } => self.finish(mode, owner.as_ref(), modified)?,
+            Request::Symlink { path, points_to, owner, modified } => {
+                self.symlink(&path, &points_to, owner.as_ref(), modified)?
+            }
+            Request::Move { from, to, replace } => self.rename(&from, &to, replace)?,
+            Request::Link { existing, new } => self.link(&existing, &new)?,
+            Request::Folder { path, mode, owner } => self.make_folder(&path, mode, owner.as_ref())?,
+            Request::Meta { path, kind, mode, owner, modified } => {
+                self.correct(&path, kind, mode, owner.as_ref(), modified)?
+            }
+            Request::Aside { path, label } => self.set_aside(&path, &label)?,
+            Request::Remove(path) => self.remove(&path)?,
+            Request::Sync => self.sync()?,
+            Request::Settle => self.settle()?,
+        }
+        Ok(Reply::Done)
+    }
+
+    fn lock(&self) -> Result<(), Fault> {
+        match flock(&self.root, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => Err(Why::Busy.into()),
+            other => Ok(other?),
+        }
+    }
+
+    fn space(&self) -> Result<Reply, Fault> {
+        let free = fstatvfs(&self.root)?;
+        let inodes = if free.f_files == 0 { u64::MAX } else { free.f_favail };
+        Ok(Reply::Space(Space { bytes: free.f_bavail.saturating_mul(free.f_frsize), inodes }))
+    }
+
+    /// A folder below the root, opened without following a link anywhere.
+    pub(super) fn folder(&mut self, path: &[u8]) -> Result<Rc<OwnedFd>, Fault> {
+        if let Some((here, handle)) = &self.here
+            && here == path
+        {
+            return Ok(handle.clone());
+        }
+        let mut handle = openat(&self.root, ".", FOLDER, Mode::empty())?;
+        if !path.is_empty() {
+            for part in path.split(|&byte| byte == b'/') {
+                if path::name_fault(part).is_some() {
+                    return Err(Why::BadPath.into());
+                }
+                handle = openat(&handle, part, FOLDER, Mode::empty())?;
+            }
+        }
+        let handle = Rc::new(handle);
+        self.here = Some((path.to_vec(), handle.clone()));
+        Ok(handle)
+    }
+
+    /// The folder that holds `path`, and the bare name in it.
+    pub(super) fn place<'path>(&mut self, path: &'path [u8]) -> Result<(Rc<OwnedFd>, &'path [u8]), Fault> {
+        let name = path::name_of(path);
+        if path::name_fault(name).is_some() {
+            return Err(Why::BadPath.into());
+        }
+        Ok((self.folder(path::parent_of(path))?, name))
+    }
+
+    /// Folders may have moved: the next path is opened from the root again.
+    pub(super) fn forget_place(&mut self) {
+        self.here = None;
+    }
+}
+
+/// Sends one of several replies; fails when nobody listens any more, which ends the request.
+pub(super) fn tell(replies: &Replies, reply: Reply) -> Result<(), Fault> {
+    replies.blocking_send(Ok(reply)).map_err(|_| Why::System(libc::ECANCELED).into())
+}
+
+/// Reads until `buffer` is full or the file ends.
+pub(super) fn read_piece(file: &OwnedFd, most: usize) -> Result<Vec<u8>, Fault> {
+    let mut piece = vec![0; most.min(PIECE)];
+    let mut filled = 0;
+    while filled < piece.len() {
+        match rustix::io::read(file, &mut piece[filled..]) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    piece.truncate(filled);
+    Ok(piece)
+}

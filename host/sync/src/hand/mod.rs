@@ -1,0 +1,194 @@
+//! A hand: what works inside one tree, on the side where the tree is. Two kinds answer the same requests:
+//! `local` (Rust, this machine, this user) and `agent` (a perl program on the far side, or behind sudo).
+//! Invariant: requests are done one after the other; no path is resolved through a symbolic link; replies are raw, see `listing`.
+
+mod agent;
+mod local;
+mod local_files;
+mod local_list;
+mod local_write;
+mod names;
+mod session;
+mod wire;
+
+pub(crate) use agent::open_agent;
+pub(crate) use local::open_local;
+pub(crate) use session::{Incoming, Outgoing, Session, explain, unexpected};
+
+use crate::{Kind, Owner, Space};
+use std::sync::Arc;
+
+/// Content travels in pieces of at most this many bytes.
+pub(crate) const PIECE: usize = 64 * 1024;
+/// Unfinished files of a pass begin like this, followed by 16 hexadecimal digits. The leading dot keeps Dovecot from taking
+/// one for mail (maildir: names beginning with a dot in `cur` and `new` are skipped) or, being no folder, for a mailbox.
+pub(crate) const TEMPORARY: &[u8] = b".rehome-tmp-";
+/// Folder for what was set aside.
+pub(crate) const ASIDE: &str = ".rehome-aside";
+/// A second pass waits this long for the lock of a tree before it gives up.
+pub(crate) const LOCK_PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// Times as seconds since 1970 and nanoseconds.
+pub(crate) type Time = (i64, u32);
+
+/// What a hand is asked to do. Paths are relative to the root and already checked.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Request {
+    /// Keep other writers out until `Unlock` or the end; `Fault::Busy` when somebody else has it.
+    Lock,
+    Unlock,
+    /// Answered by `Reply::Space`.
+    Space,
+    /// Whether user and group exist.
+    Know(Owner),
+    /// One entry: `Listed` with one, then `Done`.
+    Stat(Vec<u8>),
+    /// Everything below, `depth` levels: `Listed` and `Gone`, then `Done`.
+    List {
+        below: Vec<u8>,
+        depth: u32,
+    },
+    /// A regular file's content: `Opened`, `Data`…, `Closed`. `ripen`: wait until a later change must show in its time.
+    Fetch {
+        file: Vec<u8>,
+        most: u64,
+        ripen: bool,
+    },
+    /// Begin a new file (must not exist); no reply.
+    Begin(Vec<u8>),
+    /// More of it; no reply.
+    Data(Vec<u8>),
+    /// The end of it; the reply tells of the whole.
+    Finish {
+        mode: u32,
+        owner: Option<Owner>,
+        modified: Option<Time>,
+    },
+    /// A new symbolic link (must not exist).
+    Symlink {
+        path: Vec<u8>,
+        points_to: Vec<u8>,
+        owner: Option<Owner>,
+        modified: Time,
+    },
+    /// Rename; without `replace` an existing name is `EEXIST`.
+    Move {
+        from: Vec<u8>,
+        to: Vec<u8>,
+        replace: bool,
+    },
+    /// One more name for a file.
+    Link {
+        existing: Vec<u8>,
+        new: Vec<u8>,
+    },
+    /// A new folder; one that is already there is fine.
+    Folder {
+        path: Vec<u8>,
+        mode: u32,
+        owner: Option<Owner>,
+    },
+    /// Mode, owner, time, in this order; what is `None` stays.
+    Meta {
+        path: Vec<u8>,
+        kind: Kind,
+        mode: Option<u32>,
+        owner: Option<Owner>,
+        modified: Option<Time>,
+    },
+    /// Moves away, see `Tree::set_aside`; what is no longer there is fine.
+    Aside {
+        path: Vec<u8>,
+        label: String,
+    },
+    /// Unlinks a file or link.
+    Remove(Vec<u8>),
+    /// What was written since the last one is on the disk.
+    Sync,
+    /// The names that changed since the last one are on the disk.
+    Settle,
+}
+
+/// What a hand answers. Nothing in it is trusted.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Reply {
+    Done,
+    Failed(Fault),
+    /// Some of what a folder holds.
+    Listed {
+        folder: Vec<u8>,
+        entries: Vec<RawEntry>,
+    },
+    /// A folder that vanished before it could be listed.
+    Gone {
+        folder: Vec<u8>,
+    },
+    Opened {
+        size: u64,
+        modified: Time,
+    },
+    Data(Vec<u8>),
+    /// `changed`: the file is not what it was when it was opened.
+    Closed {
+        changed: bool,
+    },
+    Space(Space),
+}
+
+/// Why a request was not done, and where, when that is not plain from the request.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Fault {
+    pub why: Why,
+    pub path: Option<Vec<u8>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// errno(3)
+    System(i32),
+    NoUser,
+    NoGroup,
+    NotRegular,
+    TooLarge,
+    Busy,
+    /// The hand refuses the path itself; rehome never sends such a one.
+    BadPath,
+}
+
+impl Fault {
+    pub(crate) fn is(&self, errno: i32) -> bool {
+        self.why == Why::System(errno)
+    }
+
+    /// The thing itself, or a folder above it, is not what it was: gone, or another kind of thing.
+    pub(crate) fn vanished(&self) -> bool {
+        matches!(self.why, Why::System(libc::ENOENT | libc::ENOTDIR | libc::ELOOP) | Why::NotRegular)
+    }
+}
+
+impl From<Why> for Fault {
+    fn from(why: Why) -> Self {
+        Self { why, path: None }
+    }
+}
+
+impl From<rustix::io::Errno> for Fault {
+    fn from(errno: rustix::io::Errno) -> Self {
+        Why::System(errno.raw_os_error()).into()
+    }
+}
+
+/// An entry as a hand tells it: a name in a folder.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct RawEntry {
+    pub name: Vec<u8>,
+    pub kind: Kind,
+    pub size: u64,
+    pub modified: Time,
+    pub mode: u32,
+    pub owner: Arc<str>,
+    pub group: Arc<str>,
+    pub links: u64,
+    pub inode: (u64, u64),
+    pub points_to: Option<Box<[u8]>>,
+}

@@ -1,0 +1,33 @@
+//! The tree synchroniser, and the file operations below granted trees.
+//! Invariant: nothing here touches a path outside the tree it was opened for, and what a side answers is checked before it is used.
+//! Start at [`Tree`] (one opened tree on a side), then [`sync()`] and [`compare()`]; `plan` decides, `hand` acts.
+//!
+//! What is kept: files, folders, symbolic links, hard links within the tree, mode, owner by name, and the times of
+//! files and folders. Extended attributes, ACLs and holes of sparse files are **not** kept yet.
+
+mod compare;
+mod entry;
+mod error;
+mod escape;
+mod hand;
+mod listing;
+mod look;
+mod options;
+mod pass;
+mod path;
+mod pattern;
+mod plan;
+mod report;
+mod temporary;
+mod tree;
+
+pub use compare::compare;
+pub use entry::{Entry, Kind, Owner, Space};
+pub use error::Error;
+pub use escape::escape;
+pub use options::{Comparison, Limit, Strategy, SyncOptions};
+pub use pass::sync;
+pub use path::RelativePath;
+pub use pattern::Pattern;
+pub use report::{Differences, Observer, SyncReport};
+pub use tree::Tree;

@@ -1,0 +1,269 @@
+//! What a hand tells about folders becomes entries here, after every one was checked: the side may be hostile.
+//! Invariant: each entry's folder was listed as a folder before (or asked for), no path comes twice, names are names.
+//! Rehome's own things (unfinished files, what was set aside) are kept apart.
+
+use crate::hand::{ASIDE, RawEntry};
+use crate::temporary::is_temporary;
+use crate::{Entry, Error, Kind, RelativePath, escape, path};
+use std::collections::HashMap;
+
+/// More than any tree that fits on one machine's mail disk; a side that never stops listing is stopped here.
+pub(crate) const MOST_ENTRIES: usize = 20_000_000;
+
+/// Entries of some folders, in byte order of their paths (so a folder comes before what it holds).
+#[derive(Debug, Default)]
+pub(crate) struct Listing {
+    pub entries: Vec<Entry>,
+    /// Unfinished files of passes that were killed.
+    pub leftovers: Vec<RelativePath>,
+    /// Folders that vanished while they were listed.
+    pub gone: Vec<RelativePath>,
+}
+
+impl Listing {
+    /// The entry at `path`.
+    pub(crate) fn find(&self, path: &[u8]) -> Option<usize> {
+        self.entries.binary_search_by(|entry| entry.path.as_bytes().cmp(path)).ok()
+    }
+
+    /// Checks the answer to a question about one path.
+    pub(crate) fn single(
+        side: &str,
+        asked: &RelativePath,
+        folder: &[u8],
+        entries: Vec<RawEntry>,
+    ) -> Result<Entry, Error> {
+        let mut collector = Collector::new(side, usize::MAX);
+        collector.expect(folder, 1);
+        collector.keep_own = true;
+        collector.take(folder, entries)?;
+        match collector.listing.entries.pop() {
+            Some(entry) if entry.path == *asked && collector.listing.entries.is_empty() => Ok(entry),
+            _ => Err(collector.refuse("another entry than was asked for", asked.as_bytes())),
+        }
+    }
+}
+
+/// Takes answers until a listing is complete.
+pub(crate) struct Collector {
+    side: String,
+    limit: usize,
+    /// Folders that may be listed, with the levels below them.
+    expected: HashMap<Vec<u8>, u32>,
+    keep_own: bool,
+    /// Entries that were told, kept or not.
+    told: usize,
+    listing: Listing,
+}
+
+impl Collector {
+    pub(crate) fn new(side: &str, limit: usize) -> Self {
+        Self {
+            side: side.to_owned(),
+            limit,
+            expected: HashMap::new(),
+            keep_own: false,
+            told: 0,
+            listing: Listing::default(),
+        }
+    }
+
+    /// `folder` was asked for.
+    pub(crate) fn expect(&mut self, folder: &[u8], depth: u32) {
+        self.expected.insert(folder.to_vec(), depth);
+    }
+
+    /// An entry that was asked for by itself.
+    pub(crate) fn add(&mut self, entry: Entry) {
+        self.listing.entries.push(entry);
+    }
+
+    pub(crate) fn take(&mut self, folder: &[u8], entries: Vec<RawEntry>) -> Result<(), Error> {
+        let Some(&depth) = self.expected.get(folder) else {
+            return Err(self.refuse("the content of a folder that it had not listed", folder));
+        };
+        for raw in entries {
+            if let Some(why) = fault(&raw) {
+                return Err(self.refuse(why, &path::join(folder, &raw.name)));
+            }
+            let bytes = path::join(folder, &raw.name);
+            let Ok(path) = RelativePath::new(bytes.as_slice()) else {
+                return Err(self.refuse("a path that is too long", &bytes));
+            };
+            self.keep(path, raw, depth)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn gone(&mut self, folder: &[u8]) -> Result<(), Error> {
+        if !self.expected.contains_key(folder) {
+            return Err(self.refuse("news of a folder that it had not listed", folder));
+        }
+        self.listing.gone.push(RelativePath::new(folder)?);
+        Ok(())
+    }
+
+    fn keep(&mut self, path: RelativePath, raw: RawEntry, depth: u32) -> Result<(), Error> {
+        self.told += 1;
+        if self.told > MOST_ENTRIES {
+            return Err(self.too_large(path, MOST_ENTRIES));
+        }
+        if raw.kind == Kind::Folder && depth > 1 {
+            self.expected.insert(path.as_bytes().to_vec(), depth - 1);
+        }
+        if !self.keep_own {
+            if path.is_within(ASIDE.as_bytes()) {
+                return Ok(());
+            }
+            if is_temporary(path.name()) && raw.kind != Kind::Folder {
+                self.listing.leftovers.push(path);
+                return Ok(());
+            }
+        }
+        if self.listing.entries.len() >= self.limit {
+            return Err(self.too_large(path, self.limit));
+        }
+        let RawEntry { name: _, kind, size, modified, mode, owner, group, links, inode, points_to } = raw;
+        self.listing.entries.push(Entry { path, kind, size, modified, mode, owner, group, links, inode, points_to });
+        Ok(())
+    }
+
+    /// # Errors
+    /// [`Error::Protocol`] when a path came twice.
+    pub(crate) fn finish(mut self) -> Result<Listing, Error> {
+        self.listing.entries.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+        let twice =
+            self.listing.entries.windows(2).find(|pair| pair[0].path == pair[1].path).map(|pair| pair[0].path.clone());
+        match twice {
+            Some(path) => Err(self.refuse("the same path twice", path.as_bytes())),
+            None => Ok(self.listing),
+        }
+    }
+
+    fn too_large(&self, path: RelativePath, limit: usize) -> Error {
+        Error::TooLarge { side: self.side.clone(), path, what: format!("more than {limit} entries") }
+    }
+
+    fn refuse(&self, what: &str, path: &[u8]) -> Error {
+        Error::Protocol { side: self.side.clone(), what: format!("a listing told {what}: \"{}\"", escape(path)) }
+    }
+}
+
+/// Why this is no entry of a folder.
+fn fault(raw: &RawEntry) -> Option<&'static str> {
+    if let Some(why) = path::name_fault(&raw.name) {
+        return Some(why);
+    }
+    if raw.name.contains(&b'/') {
+        return Some("a name with a `/`");
+    }
+    if raw.mode > 0o7777 || raw.modified.1 >= 1_000_000_000 || i64::try_from(raw.size).is_err() {
+        return Some("a mode, time or size that does not exist");
+    }
+    if !good_owner(&raw.owner) || !good_owner(&raw.group) {
+        return Some("an owner that is no name");
+    }
+    match (&raw.points_to, raw.kind) {
+        (Some(target), Kind::Symlink) if !target.is_empty() && target.len() < 4096 && !target.contains(&0) => None,
+        (None, Kind::Symlink) | (Some(_), _) => Some("a link that points to nothing"),
+        (None, _) => None,
+    }
+}
+
+/// Names as directories have them (`DOMAIN\user` too); not what would break a passwd line or a terminal.
+fn good_owner(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= 256
+        && !name.starts_with('-')
+        && !name.contains([':', '/'])
+        && !name.contains(char::is_control)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn raw(name: &[u8], kind: Kind) -> RawEntry {
+        RawEntry {
+            name: name.to_vec(),
+            kind,
+            size: 1,
+            modified: (1, 2),
+            mode: 0o644,
+            owner: "vmail".into(),
+            group: "vmail".into(),
+            links: 1,
+            inode: (1, 1),
+            points_to: (kind == Kind::Symlink).then(|| b"x"[..].into()),
+        }
+    }
+
+    fn collect(answers: Vec<(&[u8], Vec<RawEntry>)>) -> Result<Vec<Entry>, Error> {
+        let mut collector = Collector::new("old", 10);
+        collector.expect(b"", u32::MAX);
+        for (folder, entries) in answers {
+            collector.take(folder, entries)?;
+        }
+        Ok(collector.finish()?.entries)
+    }
+
+    fn is_refused(answers: Vec<(&[u8], Vec<RawEntry>)>) -> bool {
+        matches!(collect(answers), Err(Error::Protocol { .. }))
+    }
+
+    #[test]
+    fn names_that_lead_elsewhere_are_refused() {
+        for name in [&b".."[..], b".", b"", b"/etc", b"a/b", b"../x", b"a\0"] {
+            assert!(is_refused(vec![(b"", vec![raw(name, Kind::File)])]), "{}", escape(name));
+        }
+    }
+
+    #[test]
+    fn only_folders_that_were_listed_have_content() {
+        assert!(is_refused(vec![(b"a", vec![raw(b"b", Kind::File)])]));
+        assert!(is_refused(vec![(b"", vec![raw(b"a", Kind::File)]), (b"a", vec![raw(b"b", Kind::File)])]));
+        assert!(is_refused(vec![(b"", vec![raw(b"a", Kind::Symlink)]), (b"a", vec![raw(b"b", Kind::File)])]));
+        assert!(is_refused(vec![(b"../..", vec![])]));
+        let good = collect(vec![(b"", vec![raw(b"a", Kind::Folder)]), (b"a", vec![raw(b"b", Kind::File)])]).unwrap();
+        assert_eq!(good[1].path.as_bytes(), b"a/b");
+    }
+
+    #[test]
+    fn the_same_path_twice_is_refused() {
+        assert!(is_refused(vec![(b"", vec![raw(b"a", Kind::File), raw(b"a", Kind::Folder)])]));
+        assert!(is_refused(vec![(b"", vec![raw(b"a", Kind::File)]), (b"", vec![raw(b"a", Kind::File)])]));
+    }
+
+    #[test]
+    fn numbers_and_owners_that_do_not_exist_are_refused() {
+        let bad: [fn(&mut RawEntry); 7] = [
+            |entry| entry.mode = 0o10000,
+            |entry| entry.modified.1 = 1_000_000_000,
+            |entry| entry.size = u64::MAX,
+            |entry| entry.owner = "".into(),
+            |entry| entry.group = "a:b".into(),
+            |entry| entry.owner = "\u{1b}[2J".into(),
+            |entry| entry.points_to = Some(b"x"[..].into()),
+        ];
+        for change in bad {
+            let mut entry = raw(b"a", Kind::File);
+            change(&mut entry);
+            assert!(is_refused(vec![(b"", vec![entry])]));
+        }
+    }
+
+    #[test]
+    fn more_entries_than_allowed_is_an_error() {
+        let many = (0..11).map(|n: u8| raw(&[b'a' + n], Kind::File)).collect();
+        assert!(matches!(collect(vec![(b"", many)]), Err(Error::TooLarge { .. })));
+    }
+
+    #[test]
+    fn an_answer_about_another_path_than_was_asked_for_is_refused() {
+        let asked = RelativePath::new(&b"a/b"[..]).unwrap();
+        assert!(Listing::single("old", &asked, b"a", vec![raw(b"b", Kind::File)]).is_ok());
+        assert!(Listing::single("old", &asked, b"a", vec![raw(b"c", Kind::File)]).is_err());
+        assert!(Listing::single("old", &asked, b"", vec![raw(b"b", Kind::File)]).is_err());
+        assert!(Listing::single("old", &asked, b"a", vec![]).is_err());
+    }
+}

@@ -1,0 +1,252 @@
+//! One pass: makes the target equal to the source.
+//! Invariant: killed at any point, the next pass converges: nothing unfinished stands under a final name, names change in
+//! single steps, and what is set aside is never overwritten. The order of things is that of [`crate::plan::Stage`].
+//! `plan` decides, `transfer` moves content, `names` changes names, `scope` lists.
+
+mod names;
+pub(crate) mod scope;
+mod transfer;
+
+use crate::hand::{Fault, Request, Session, explain};
+use crate::listing::Listing;
+use crate::plan::layout::Layout;
+use crate::plan::{Copy, Extra, NewLink, Plan, Stage, plan};
+use crate::temporary::Temporaries;
+use crate::tree::{check_label, name_owner};
+use crate::{Error, Kind, Observer, Owner, RelativePath, SyncOptions, SyncReport, Tree};
+use std::collections::{BTreeSet, HashSet};
+use std::time::Instant;
+
+/// Folders in which something vanished are looked at again this often; then they are left to the next pass.
+const SECOND_LOOKS: u32 = 3;
+
+/// Makes `target` equal to `source` within the scope of `options`, as far as they allow. Both may be in use; then what
+/// changes meanwhile is left to the next pass, and nothing is lost for it.
+///
+/// Files that the target has are overwritten in one step, by a finished one; messages are only ever renamed or set aside.
+/// Nothing is deleted. The roots themselves keep their owner, mode and time. A user or group without a name on the source
+/// goes by its number. Dropping the future ends the pass; the next one takes up from there.
+///
+/// # Errors
+/// [`Error::TooManyDeletes`] before anything was changed; [`Error::UnknownOwner`] likewise; [`Error::Busy`];
+/// [`Error::DiskFull`] and whatever else a side reports: then what was done until there stays done.
+pub async fn sync(
+    source: &Tree,
+    target: &Tree,
+    options: &SyncOptions,
+    observer: &dyn Observer,
+) -> Result<SyncReport, Error> {
+    let started = Instant::now();
+    check_label(&options.aside)?;
+    source.check_different(target)?;
+    let mut pass = Pass {
+        source: source.session().await?,
+        target: target.writer().await?,
+        options,
+        observer,
+        temporaries: Temporaries::new(),
+        layout: Layout::default(),
+        report: SyncReport::default(),
+        touched: BTreeSet::new(),
+        changed: HashSet::new(),
+        again: BTreeSet::new(),
+        late: Late::default(),
+        done: 0,
+        total: 0,
+    };
+    pass.run().await?;
+    let Pass { source: looking, target: writing, mut report, touched, .. } = pass;
+    source.give_back(looking);
+    target.release(writing).await?;
+    report.touched = touched.into_iter().map(RelativePath::into_bytes).collect();
+    report.milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    Ok(report)
+}
+
+/// A pass on its way.
+struct Pass<'a> {
+    source: Session,
+    target: Session,
+    options: &'a SyncOptions,
+    observer: &'a dyn Observer,
+    temporaries: Temporaries,
+    layout: Layout,
+    report: SyncReport,
+    /// Mailboxes, or folders outside of mailboxes, in which something changed.
+    touched: BTreeSet<RelativePath>,
+    /// Folders whose names changed, which costs them their time.
+    changed: HashSet<RelativePath>,
+    /// Mailboxes (folders) to look at again, because something there was not as listed.
+    again: BTreeSet<RelativePath>,
+    late: Late,
+    done: u64,
+    total: u64,
+}
+
+/// What waits for the last stage.
+#[derive(Default)]
+struct Late {
+    copies: Vec<Item>,
+    links: Vec<NewLink>,
+}
+
+/// A copy with what it needs from the listing, which is gone by then.
+#[derive(Debug, Clone)]
+struct Item {
+    entry: crate::Entry,
+    former: crate::plan::Former,
+}
+
+impl Pass<'_> {
+    async fn run(&mut self) -> Result<(), Error> {
+        let (source, target) =
+            scope::list_both(&mut self.source, &mut self.target, &self.options.scope, &mut self.report.skipped).await?;
+        self.layout = Layout::find(self.options.strategy, [&source, &target]);
+        let mut plan = plan(&source, &target, self.options, &self.layout, self.exact());
+        if self.deletes() {
+            plan.check_limit(self.options.delete_limit)?;
+        }
+        self.check_owners(&source, &plan).await?;
+        self.report.examined = plan.examined;
+        self.report.vanished += source.gone.len() as u64;
+        self.report.skipped.append(&mut plan.skipped);
+        self.total = (plan.copies.len() + plan.renames.len() + plan.links.len()) as u64;
+        self.progress();
+
+        self.remove_leftovers(&target.leftovers).await?;
+        self.clear_conflicts(&plan.conflicts).await?;
+        self.make_folders(&source, &plan.folders).await?;
+        let extras = std::mem::take(&mut plan.extras);
+        self.carry_out(&source, &plan).await?;
+        let extras = if self.deletes() { self.look_before_deleting(extras).await? } else { Vec::new() };
+        self.second_looks().await?;
+        self.set_extras_aside(extras).await?;
+        self.last_stage().await?;
+        self.finish_folders(&source, &plan).await
+    }
+
+    /// Everything of a plan that concerns files, up to the last stage, which waits.
+    async fn carry_out(&mut self, source: &Listing, plan: &Plan) -> Result<(), Error> {
+        let items = |stage: Stage| -> Vec<Item> {
+            let of_stage = plan.copies.iter().filter(|copy| copy.stage == stage);
+            of_stage
+                .map(|copy: &Copy| Item { entry: source.entries[copy.source].clone(), former: copy.former.clone() })
+                .collect()
+        };
+        let links =
+            |stage: Stage| -> Vec<NewLink> { plan.links.iter().filter(|link| link.stage == stage).cloned().collect() };
+        self.copy(items(Stage::First)).await?;
+        self.add_links(&links(Stage::First)).await?;
+        self.rename(&plan.renames).await?;
+        self.copy(items(Stage::Content)).await?;
+        self.add_links(&links(Stage::Content)).await?;
+        self.correct(&plan.corrections).await?;
+        self.postpone(items(Stage::Last), links(Stage::Last));
+        Ok(())
+    }
+
+    /// What was found later replaces what was found before.
+    fn postpone(&mut self, copies: Vec<Item>, links: Vec<NewLink>) {
+        let newer: HashSet<RelativePath> = copies
+            .iter()
+            .map(|item| item.entry.path.clone())
+            .chain(links.iter().map(|link| link.path.clone()))
+            .collect();
+        self.late.copies.retain(|item| !newer.contains(&item.entry.path));
+        self.late.links.retain(|link| !newer.contains(&link.path));
+        self.late.copies.extend(copies);
+        self.late.links.extend(links);
+    }
+
+    async fn last_stage(&mut self) -> Result<(), Error> {
+        let Late { copies, links } = std::mem::take(&mut self.late);
+        self.copy(copies).await?;
+        self.add_links(&links).await
+    }
+
+    /// Messages vanish from where they were listed because their flags changed, or because they went from `new` to `cur`:
+    /// list those mailboxes again, so that the pass brings them after all.
+    async fn second_looks(&mut self) -> Result<(), Error> {
+        for _ in 0..SECOND_LOOKS {
+            let units = std::mem::take(&mut self.again);
+            if units.is_empty() {
+                return Ok(());
+            }
+            self.observer.note(&format!("a second look at {} folders that changed meanwhile", units.len()));
+            let source = scope::list_units(&mut self.source, &units, &self.layout).await?;
+            let target = scope::list_units(&mut self.target, &units, &self.layout).await?;
+            let plan = plan(&source, &target, self.options, &self.layout, self.exact());
+            self.total += (plan.copies.len() + plan.renames.len() + plan.links.len()) as u64;
+            self.carry_out(&source, &plan).await?;
+        }
+        for unit in std::mem::take(&mut self.again) {
+            self.report
+                .skipped
+                .push((unit, "it kept changing during the pass; the next one brings the rest".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn deletes(&self) -> bool {
+        self.options.delete && !self.options.add_only
+    }
+
+    fn exact(&self) -> bool {
+        self.source.exact && self.target.exact
+    }
+
+    fn progress(&self) {
+        self.observer.progress(self.done, Some(self.total.max(self.done)), self.report.bytes);
+    }
+
+    /// Something in the folder of `path` changed on the target.
+    fn touch(&mut self, path: &RelativePath) {
+        self.touched.insert(self.layout.unit(path.as_bytes()));
+        self.changed.insert(path.parent());
+    }
+
+    /// Something about `path` was not as listed.
+    fn look_again(&mut self, path: &RelativePath) {
+        self.again.insert(self.layout.unit(path.as_bytes()));
+    }
+
+    /// An owner that is missing on the target is found before anything is changed there.
+    async fn check_owners(&mut self, source: &Listing, plan: &Plan) -> Result<(), Error> {
+        let copied = plan.copies.iter().map(|copy| copy.source).chain(plan.folders.iter().copied());
+        let mut owners: Vec<Owner> = Vec::new();
+        let corrected = plan.corrections.iter().filter_map(|correction| correction.owner.clone());
+        for owner in copied.map(|index| self.options.owner_of(&source.entries[index])).chain(corrected) {
+            if !owners.contains(&owner) {
+                owners.push(owner);
+            }
+        }
+        for owner in owners {
+            if let Err(fault) = self.target.ask(Request::Know(owner.clone())).await? {
+                return Err(name_owner(self.failure("look for the owner of", b"", &fault), Some(&owner)));
+            }
+        }
+        Ok(())
+    }
+
+    fn failure(&self, doing: &'static str, path: &[u8], fault: &Fault) -> Error {
+        explain(self.target.side(), doing, path, fault)
+    }
+
+    async fn settle(&mut self) -> Result<(), Error> {
+        self.target.must(Request::Settle, "make durable what was renamed in", b"").await
+    }
+
+    /// Drops from `extras` what the source has after all: it was on its way from one name to another when it was listed.
+    async fn look_before_deleting(&mut self, extras: Vec<Extra>) -> Result<Vec<Extra>, Error> {
+        let now = scope::names_around(&mut self.source, &extras, &self.layout).await?;
+        let mut kept = Vec::with_capacity(extras.len());
+        for extra in extras {
+            if now.has(&extra.path, extra.kind == Kind::File, &self.layout) {
+                self.look_again(&extra.path);
+            } else {
+                kept.push(extra);
+            }
+        }
+        Ok(kept)
+    }
+}

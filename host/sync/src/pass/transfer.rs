@@ -1,0 +1,317 @@
+//! Content, from the source to temporary names on the target, and from there to the final ones, batch by batch.
+//! Invariant: a final name is given only to a file that is complete, has its owner, mode and time, and is on the disk.
+//! Content is never held whole: pieces pass through bounded queues. What vanishes or changes meanwhile is looked at again.
+
+use super::{Item, Pass};
+use crate::hand::{Fault, Incoming, Outgoing, Reply, Request, unexpected};
+use crate::plan::Former;
+use crate::tree::name_owner;
+use crate::{Error, Kind, SyncOptions};
+use tokio::sync::mpsc;
+
+/// A batch has at most so many files and, but for the last one, so many bytes: one sync of the disk each.
+const BATCH_FILES: usize = 2000;
+const BATCH_BYTES: u64 = 64 << 20;
+/// A file that changes while it is copied is copied again so often.
+const TRIES: u32 = 3;
+/// How much more than listed a file may have grown meanwhile: as much again, or this.
+const GROWTH: u64 = 64 << 20;
+
+/// What became of one file of a batch.
+#[derive(Debug)]
+enum Outcome {
+    /// It is complete under its temporary name; bytes of it.
+    Written(u64),
+    /// It is gone from the source, or is another kind of thing now.
+    Vanished,
+    /// It changed while it was read: what was written is of no use.
+    Changed,
+    /// The source cannot read it.
+    Unreadable(String),
+    /// The target cannot take it.
+    Refused(Fault),
+}
+
+impl Pass<'_> {
+    /// Copies files and links. What changes under the hand is tried again, then skipped with a reason.
+    pub(super) async fn copy(&mut self, items: Vec<Item>) -> Result<(), Error> {
+        let mut waiting = items;
+        for attempt in 1..=TRIES {
+            let mut changed = Vec::new();
+            let mut rest = waiting.as_slice();
+            while !rest.is_empty() {
+                let (batch, after) = rest.split_at(batch_length(rest));
+                changed.extend(self.copy_batch(batch).await?);
+                rest = after;
+            }
+            if changed.is_empty() {
+                return Ok(());
+            }
+            if attempt == TRIES {
+                for item in changed {
+                    self.report.skipped.push((
+                        item.entry.path,
+                        "it kept changing while it was copied; the next pass brings it".to_owned(),
+                    ));
+                }
+                return Ok(());
+            }
+            waiting = changed;
+        }
+        Ok(())
+    }
+
+    /// Returns what has to be tried again.
+    async fn copy_batch(&mut self, batch: &[Item]) -> Result<Vec<Item>, Error> {
+        let temporaries: Vec<Vec<u8>> = batch.iter().map(|item| self.temporaries.beside(&item.entry.path)).collect();
+        let outcomes = self.transfer(batch, &temporaries).await?;
+        if let Some(error) = self.first_refusal(batch, &outcomes) {
+            self.drop_temporaries(temporaries).await?;
+            return Err(error);
+        }
+        // Never synced again after a failure: what the kernel dropped then would count as written.
+        if let Err(fault) = self.target.ask(Request::Sync).await? {
+            self.drop_temporaries(temporaries).await?;
+            return Err(self.failure("write to the disk", b"", &fault));
+        }
+        let mut useless = Vec::new();
+        let mut finished = Vec::new();
+        let mut again = Vec::new();
+        for ((item, temporary), outcome) in batch.iter().zip(temporaries).zip(outcomes) {
+            match outcome {
+                Outcome::Written(bytes) => finished.push((item, temporary, bytes)),
+                Outcome::Vanished => {
+                    self.report.vanished += 1;
+                    self.look_again(&item.entry.path);
+                }
+                Outcome::Changed => {
+                    useless.push(temporary);
+                    // A message has one content for ever: another one must be listed first. Other files just change.
+                    if self.layout.mailbox_of_message(item.entry.path.as_bytes()).is_some() {
+                        self.look_again(&item.entry.path);
+                    } else {
+                        again.push(item.clone());
+                    }
+                }
+                Outcome::Unreadable(why) => {
+                    useless.push(temporary);
+                    self.report.skipped.push((item.entry.path.clone(), why));
+                }
+                Outcome::Refused(_) => useless.push(temporary),
+            }
+        }
+        self.drop_temporaries(useless).await?;
+        self.commit(finished).await?;
+        self.progress();
+        Ok(again)
+    }
+
+    fn first_refusal(&self, batch: &[Item], outcomes: &[Outcome]) -> Option<Error> {
+        batch.iter().zip(outcomes).find_map(|(item, outcome)| match outcome {
+            Outcome::Refused(fault) => {
+                let fault = Fault { why: fault.why, path: None };
+                let error = self.failure("write", item.entry.path.as_bytes(), &fault);
+                Some(name_owner(error, Some(&self.options.owner_of(&item.entry))))
+            }
+            _ => None,
+        })
+    }
+
+    /// Gives the finished files their names.
+    async fn commit(&mut self, finished: Vec<(&Item, Vec<u8>, u64)>) -> Result<(), Error> {
+        let mut requests = Vec::new();
+        let mut meanings = Vec::new();
+        for (position, (item, temporary, _)) in finished.iter().enumerate() {
+            if let Former::Aside(former) = &item.former {
+                requests.push(Request::Aside { path: former.as_bytes().to_vec(), label: self.options.aside.clone() });
+                meanings.push((position, false));
+            }
+            let to = item.entry.path.as_bytes().to_vec();
+            requests.push(Request::Move { from: temporary.clone(), to, replace: !self.options.add_only });
+            meanings.push((position, true));
+        }
+        let outcomes = self.target.each(requests).await?;
+        let mut useless = Vec::new();
+        let mut refused = None;
+        for ((position, is_move), outcome) in meanings.into_iter().zip(outcomes) {
+            let (item, temporary, bytes) = &finished[position];
+            match outcome {
+                Ok(()) if is_move => {
+                    self.report.copied += 1;
+                    self.report.bytes += bytes;
+                    self.done += 1;
+                    self.touch(&item.entry.path);
+                }
+                Ok(()) => {
+                    self.report.set_aside += 1;
+                    if let Former::Aside(former) = &item.former {
+                        self.touch(former);
+                    }
+                }
+                // It appeared there meanwhile, and with `add_only` that one stays.
+                Err(fault) if is_move && self.options.add_only && fault.is(libc::EEXIST) => {
+                    useless.push(temporary.clone())
+                }
+                Err(fault) => {
+                    useless.push(temporary.clone());
+                    refused.get_or_insert((item.entry.path.clone(), fault));
+                }
+            }
+        }
+        self.drop_temporaries(useless).await?;
+        self.settle().await?;
+        match refused {
+            Some((path, fault)) => Err(self.failure("rename to", path.as_bytes(), &fault)),
+            None => Ok(()),
+        }
+    }
+
+    /// Unlinks unfinished files; those that never came to be do not matter.
+    pub(super) async fn drop_temporaries(&mut self, temporaries: Vec<Vec<u8>>) -> Result<(), Error> {
+        self.target.each(temporaries.into_iter().map(Request::Remove).collect()).await.map(drop)
+    }
+
+    /// Moves the content of a batch: asking, passing on, and hearing how it went, all at the same time.
+    async fn transfer(&mut self, batch: &[Item], temporaries: &[Vec<u8>]) -> Result<Vec<Outcome>, Error> {
+        let messages: Vec<bool> =
+            batch.iter().map(|item| self.layout.mailbox_of_message(item.entry.path.as_bytes()).is_some()).collect();
+        let options = self.options;
+        let (ask, mut read) = self.source.halves();
+        let (write, heard) = self.target.halves();
+        let (expect, expected) = mpsc::unbounded_channel();
+        let asking = async {
+            for (item, &message) in batch.iter().zip(&messages).filter(|(item, _)| item.entry.kind == Kind::File) {
+                let most = if message {
+                    item.entry.size
+                } else {
+                    item.entry.size.saturating_mul(2).max(item.entry.size + GROWTH)
+                };
+                let request = Request::Fetch { file: item.entry.path.as_bytes().to_vec(), most, ripen: !message };
+                if ask.send(request).await.is_err() {
+                    break;
+                }
+            }
+            Ok::<(), Error>(())
+        };
+        let passing = async {
+            let mut outcomes = Vec::with_capacity(batch.len());
+            for (position, item) in batch.iter().enumerate() {
+                let mover =
+                    Mover { options, item, temporary: &temporaries[position], message: messages[position], write };
+                let (outcome, written) = mover.pass_on(&mut read).await?;
+                if written {
+                    let _ = expect.send(position);
+                }
+                outcomes.push(outcome);
+            }
+            drop(expect);
+            Ok(outcomes)
+        };
+        let hearing = hear(heard, expected);
+        let ((), mut outcomes, refusals) = tokio::try_join!(asking, passing, hearing)?;
+        for (position, fault) in refusals {
+            outcomes[position] = Outcome::Refused(fault);
+        }
+        Ok(outcomes)
+    }
+}
+
+/// Collects the target's replies for the files that were sent to it.
+async fn hear(
+    heard: &mut Incoming,
+    mut expected: mpsc::UnboundedReceiver<usize>,
+) -> Result<Vec<(usize, Fault)>, Error> {
+    let mut refusals = Vec::new();
+    while let Some(position) = expected.recv().await {
+        if let Err(fault) = heard.outcome().await? {
+            refusals.push((position, fault));
+        }
+    }
+    Ok(refusals)
+}
+
+/// As many as make a batch; at least one.
+fn batch_length(items: &[Item]) -> usize {
+    let mut bytes = 0;
+    let fits = items.iter().take(BATCH_FILES).take_while(|item| {
+        let before = bytes;
+        bytes += item.entry.size;
+        before < BATCH_BYTES
+    });
+    fits.count().max(1)
+}
+
+/// One file on its way.
+struct Mover<'a> {
+    options: &'a SyncOptions,
+    item: &'a Item,
+    temporary: &'a [u8],
+    message: bool,
+    write: &'a Outgoing,
+}
+
+impl Mover<'_> {
+    /// What became of it, and whether the target was sent something it will reply to.
+    async fn pass_on(&self, read: &mut &mut Incoming) -> Result<(Outcome, bool), Error> {
+        let entry = &self.item.entry;
+        let owner = Some(self.options.owner_of(entry));
+        if entry.kind == Kind::Symlink {
+            let points_to = entry.points_to.as_deref().unwrap_or_default().to_vec();
+            let path = self.temporary.to_vec();
+            self.send(Request::Symlink { path, points_to, owner, modified: entry.modified }).await;
+            return Ok((Outcome::Written(0), true));
+        }
+        let (size, modified) = match read.next().await? {
+            Reply::Opened { size, modified } => (size, modified),
+            Reply::Failed(fault) => return Ok((unreadable(&fault, self.message), false)),
+            other => return Err(unexpected(read.side(), &other)),
+        };
+        if modified.1 >= 1_000_000_000 {
+            return Err(read.refuse("a time that does not exist"));
+        }
+        self.send(Request::Begin(self.temporary.to_vec())).await;
+        let outcome = self.pieces(read, size).await?;
+        let mode = self.options.mode_of(entry);
+        self.send(Request::Finish { mode, owner, modified: Some(modified) }).await;
+        // A message has one size for ever: another one is not the file that was listed.
+        let outcome = if self.message && size != entry.size { Outcome::Changed } else { outcome };
+        Ok((outcome, true))
+    }
+
+    async fn pieces(&self, read: &mut &mut Incoming, size: u64) -> Result<Outcome, Error> {
+        let mut left = size;
+        loop {
+            match read.next().await? {
+                Reply::Data(piece) if piece.len() as u64 <= left => {
+                    left -= piece.len() as u64;
+                    self.send(Request::Data(piece)).await;
+                }
+                Reply::Data(_) => return Err(read.refuse("more content than it had announced")),
+                Reply::Closed { changed } if changed || left > 0 => return Ok(Outcome::Changed),
+                Reply::Closed { .. } => return Ok(Outcome::Written(size)),
+                Reply::Failed(fault) => return Ok(unreadable(&fault, self.message)),
+                other => return Err(unexpected(read.side(), &other)),
+            }
+        }
+    }
+
+    async fn send(&self, request: Request) {
+        // When the target's hand has ended, the one who hears its replies is told why.
+        let _ = self.write.send(request).await;
+    }
+}
+
+fn unreadable(fault: &Fault, message: bool) -> Outcome {
+    use crate::hand::Why;
+    match fault.why {
+        _ if fault.vanished() => Outcome::Vanished,
+        Why::TooLarge if message => Outcome::Changed,
+        Why::TooLarge => {
+            Outcome::Unreadable("it grew too much while it was copied; the next pass brings it".to_owned())
+        }
+        Why::System(errno) => {
+            Outcome::Unreadable(format!("the source cannot read it: {}", std::io::Error::from_raw_os_error(errno)))
+        }
+        _ => Outcome::Unreadable("the source refuses to read it".to_owned()),
+    }
+}

@@ -1,0 +1,89 @@
+//! Dovecot as a service: running or not, closed or open. After every effect it is looked at; an exit status is not.
+
+use rehome_sdk::prelude::*;
+
+use crate::{CLOSED, OPEN, requests};
+
+/// What a service may take after its start or stop was answered, in seconds.
+const MOMENT: u32 = 15;
+
+pub(crate) fn is_active(side: Side) -> Result<bool, Failure> {
+    Ok(requests::exec::ACTIVE.on(side).run()?.text() == "active")
+}
+
+/// Whether neither a boot nor an administrator's habit starts it on old.
+pub(crate) fn is_barred() -> Result<bool, Failure> {
+    Ok(requests::exec::ENABLED.on(Side::Old).run()?.text() == "masked")
+}
+
+/// What Dovecot on new would listen to after a restart: "imap lmtp"; empty while it is closed.
+pub(crate) fn protocols() -> Result<String, Failure> {
+    let text = requests::exec::PROTOCOLS.on(Side::New).run()?.text();
+    Ok(if text == "none" { String::new() } else { text })
+}
+
+pub(crate) fn stop(side: Side) -> Result<(), Failure> {
+    if !is_active(side)? {
+        return Ok(());
+    }
+    requests::exec::STOP.on(side).run()?;
+    if clock::wait_for(MOMENT, || Ok(!is_active(side)?))? {
+        return Ok(());
+    }
+    Err(stopped(format!("Dovecot on {side}"), "still runs after it was stopped")
+        .hint(format!("`systemctl status dovecot` on {side} says why")))
+}
+
+fn start_new() -> Result<(), Failure> {
+    requests::exec::START.on(Side::New).run()?;
+    if clock::wait_for(MOMENT, || is_active(Side::New))? {
+        return Ok(());
+    }
+    Err(stopped("Dovecot on new", "does not run after it was started")
+        .hint("`journalctl -u dovecot` on new says why; then run `rehome apply` again"))
+}
+
+/// Dovecot on new runs, and nothing listens: userdb, doveadm and IMAP by hand work, users and Postfix get no connection.
+pub(crate) fn run_closed() -> Result<(), Failure> {
+    requests::file::CLOSED.on(Side::New).put()?;
+    let left = protocols()?;
+    if !left.is_empty() {
+        return Err(stopped("Dovecot on new", format!("would still listen for {left} with the closing file in place"))
+            .hint("dovecot.conf must include conf.d/*.conf, and nothing after that may set `protocols`"));
+    }
+    // Configured is not running: only a restart that was seen to its end counts.
+    if journal::recall(CLOSED)?.is_some() {
+        return if is_active(Side::New)? { Ok(()) } else { start_new() };
+    }
+    journal::forget(OPEN)?;
+    stop(Side::New)?;
+    start_new()?;
+    journal::remember(CLOSED, b"yes")
+}
+
+/// Users reach Dovecot on new.
+pub(crate) fn run_open() -> Result<(), Failure> {
+    requests::file::CLOSED.on(Side::New).restore()?;
+    if protocols()?.is_empty() {
+        return Err(stopped("Dovecot on new", "has no protocols: nobody could reach it").hint(
+            "`doveconf protocols` on new should list imap and lmtp; are dovecot-imapd and dovecot-lmtpd installed?",
+        ));
+    }
+    if journal::recall(OPEN)?.is_some() && is_active(Side::New)? {
+        return Ok(());
+    }
+    journal::forget(CLOSED)?;
+    stop(Side::New)?;
+    start_new()?;
+    journal::remember(OPEN, b"yes")
+}
+
+/// For the parts that leave Dovecot on new running.
+pub(crate) fn verify_new(found: &mut Findings) -> Result<(), Failure> {
+    if is_active(Side::New)? {
+        found.ok("Dovecot on new", "runs");
+    } else {
+        found.blocker("Dovecot on new", "does not run").hint("`journalctl -u dovecot` on new says why");
+    }
+    Ok(())
+}

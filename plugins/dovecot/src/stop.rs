@@ -1,0 +1,72 @@
+//! `part = "stop"`: mail stops. New first, where nobody reads; then what users of old see is counted, while it still runs;
+//! then old stops, and a reboot does not bring it back.
+
+use rehome_sdk::prelude::*;
+
+use crate::{WAS_OPEN, counts, indexes, requests, service};
+
+pub(crate) fn preview(forecast: &mut Forecast) -> Result<(), Failure> {
+    if service::is_active(Side::New)? {
+        forecast.change("Dovecot on new", "runs", "stopped, while the last mail is copied");
+    }
+    match (service::is_active(Side::Old)?, service::is_barred()?) {
+        (true, _) => {
+            let after = "stopped and masked: no user reads mail until `open`, and a reboot does not start it";
+            forecast.change("Dovecot on old", "runs", after);
+        }
+        (false, false) => {
+            forecast.change("Dovecot on old", "stopped", "masked: a reboot does not start it");
+        }
+        (false, true) => {}
+    }
+    Ok(())
+}
+
+pub(crate) fn apply() -> Result<(), Failure> {
+    service::stop(Side::New)?;
+    if service::is_active(Side::Old)? {
+        counts::remember_old()?;
+        service::stop(Side::Old)?;
+    } else if !counts::are_remembered()? {
+        report::warning("Dovecot on old was stopped before rehome could count its mailboxes");
+    }
+    if !service::is_barred()? {
+        requests::exec::BAR.on(Side::Old).run()?;
+    }
+    // The unit is unloaded while it is masked: looked at again, both at once.
+    if service::is_barred()? && !service::is_active(Side::Old)? {
+        return Ok(());
+    }
+    Err(stopped("Dovecot on old", "is not both stopped and masked").hint(
+        "is there a dovecot.service of your own in /etc/systemd/system of old? It cannot be masked: disable it by hand",
+    ))
+}
+
+pub(crate) fn verify(found: &mut Findings) -> Result<(), Failure> {
+    match (service::is_active(Side::Old)?, service::is_barred()?) {
+        (false, true) => found.ok("Dovecot on old", "is stopped and masked"),
+        (true, _) => found.blocker("Dovecot on old", "runs again: users may change mail that was copied already"),
+        (false, false) => found
+            .blocker("Dovecot on old", "is stopped, but a reboot would start it")
+            .hint("systemctl mask dovecot.service dovecot.socket"),
+    };
+    Ok(())
+}
+
+/// Users read their mail on old again.
+pub(crate) fn undo() -> Result<(), Failure> {
+    if journal::recall(WAS_OPEN)?.is_some() {
+        indexes::set_aside_on_old()?;
+    }
+    if service::is_barred()? {
+        requests::exec::UNBAR.on(Side::Old).run()?;
+    }
+    if !service::is_active(Side::Old)? {
+        requests::exec::START_OLD.on(Side::Old).run()?;
+    }
+    if !clock::wait_for(15, || service::is_active(Side::Old))? {
+        return Err(stopped("Dovecot on old", "does not run after it was started")
+            .hint("`journalctl -u dovecot` on old says why; then run `rehome undo` again"));
+    }
+    journal::forget(WAS_OPEN)
+}

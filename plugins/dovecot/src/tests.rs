@@ -1,0 +1,270 @@
+//! Unit tests of the phase against the test host.
+
+use rehome_sdk::exec::Output;
+use rehome_sdk::test::Host;
+use serde_json::{Value, json};
+
+use super::*;
+
+const JOHN: &str = "john@example.org";
+
+fn part(part: &str) -> Value {
+    json!({ "part": part })
+}
+
+fn imap(messages: u32, uid_validity: u32) -> String {
+    let next = messages + 1;
+    format!(
+        "* PREAUTH ready\r\n* STATUS INBOX (MESSAGES {messages} UIDNEXT {next} UIDVALIDITY {uid_validity})\r\na OK\r\n"
+    )
+}
+
+/// Both sides run; John and Jane have mail; a pass has touched John's.
+fn host() -> Host {
+    let mut host = Host::new(requests::MANIFEST);
+    for side in SIDES {
+        host.exec("users", side).says("jane@example.org\njohn@example.org\n");
+        host.exec("counts", side).says(&imap(3, 7));
+        host.exec("active", side).says("active\n");
+    }
+    host.exec("enabled", Side::Old).says("enabled\n");
+    host.exec("protocols", Side::New).says("imap lmtp\n");
+    host.exec("plugins", Side::New).says("\n");
+    host.touched("mail").gives(vec![b"example.org/john/Maildir/.Sent".to_vec()]);
+    host
+}
+
+/// As [`host`], but Dovecot on new is closed.
+fn closed() -> Host {
+    let mut host = host();
+    host.exec("protocols", Side::New).anew().says("\n");
+    host
+}
+
+fn active(host: &mut Host, side: Side, states: &[&str]) {
+    let mut replies = host.exec("active", side).anew();
+    for state in states {
+        replies = replies.ends(if *state == "active" { 0 } else { 3 }, state, "");
+    }
+}
+
+#[test]
+fn ahead_closes_new_and_rebuilds_only_what_was_touched() {
+    let mut host = closed();
+    active(&mut host, Side::New, &["active", "inactive", "active"]);
+    host.apply::<Dovecot>(part("ahead")).unwrap();
+    assert_eq!(
+        host.effects(),
+        [
+            "file.closed on new put",
+            "exec.stop on new",
+            "exec.start on new",
+            "aside.indexes on new: example.org/john/Maildir/.Sent",
+            "aside.lists on new: example.org/john/Maildir",
+            "exec.resync on new: john@example.org",
+        ]
+    );
+    // A second time it runs closed already: no restart.
+    host.forget_calls();
+    host.apply::<Dovecot>(part("ahead")).unwrap();
+    assert!(!host.effects().iter().any(|call| call.starts_with("exec.st")), "{:?}", host.effects());
+}
+
+#[test]
+fn a_closing_file_that_closes_nothing_stops_before_dovecot_is_restarted() {
+    let mut host = host();
+    let why = host.apply::<Dovecot>(part("ahead")).unwrap_err().words();
+    assert!(why.contains("would still listen for imap lmtp"), "{why}");
+    assert_eq!(host.effects(), ["file.closed on new put"]);
+}
+
+#[test]
+fn indexes_are_set_aside_before_they_are_rebuilt() {
+    let mut host = closed();
+    host.remember("new-runs-closed", "yes");
+    host.apply::<Dovecot>(part("ahead")).unwrap();
+    let calls = host.calls();
+    let at = |text: &str| calls.iter().position(|call| call.starts_with(text)).unwrap();
+    assert!(at("aside.indexes") < at("exec.resync"), "{calls:?}");
+}
+
+#[test]
+fn quotas_are_counted_anew_where_there_are_any() {
+    let mut host = closed();
+    host.remember("new-runs-closed", "yes");
+    host.exec("plugins", Side::New).anew().says(" quota\n");
+    host.exec("quota", Side::New).ends(75, "", "quota: no such user");
+    host.apply::<Dovecot>(part("ahead")).unwrap();
+    assert!(host.calls().contains(&format!("exec.quota on new: {JOHN}")));
+    assert!(host.reported().iter().any(|line| line.starts_with("warning: quota of john")), "{:?}", host.reported());
+}
+
+#[test]
+fn a_failed_resync_names_the_user_and_stops() {
+    let mut host = closed();
+    host.remember("new-runs-closed", "yes");
+    host.exec("resync", Side::New).ends(134, "", "Panic: no userdb");
+    let why = host.apply::<Dovecot>(part("ahead")).unwrap_err().words();
+    assert!(why.contains(JOHN) && why.contains("no userdb"), "{why}");
+}
+
+#[test]
+fn without_a_working_list_of_users_the_database_says_who_they_are() {
+    let mut host = closed();
+    host.remember("new-runs-closed", "yes");
+    host.exec("users", Side::New).anew().ends(75, "", "Error: User listing returned failure");
+    host.query("accounts", Side::New).holds(["email"], &[[JOHN]]);
+    host.query("accounts", Side::Old).holds(["email"], &[[JOHN]]);
+    host.apply::<Dovecot>(part("ahead")).unwrap();
+    assert!(host.effects().contains(&format!("exec.resync on new: {JOHN}")));
+
+    host.exec("users", Side::Old).anew().says("");
+    let found = host.check::<Dovecot>(part("ahead")).unwrap();
+    let warnings: Vec<&Finding> = found.iter().filter(|f| f.severity == Severity::Warning).collect();
+    assert_eq!(warnings.len(), 2, "{found:?}");
+    assert!(warnings[1].text.contains("User listing returned failure"));
+    assert!(warnings[0].hint.as_deref().unwrap_or_default().contains("iterate_query"));
+}
+
+#[test]
+fn stop_counts_then_stops_then_bars_old() {
+    let mut host = host();
+    active(&mut host, Side::New, &["active", "inactive"]);
+    active(&mut host, Side::Old, &["active", "active", "inactive"]);
+    host.exec("enabled", Side::Old).anew().says("enabled").says("masked");
+    host.apply::<Dovecot>(part("stop")).unwrap();
+    assert_eq!(host.effects(), ["exec.stop on new", "exec.stop on old", "exec.bar on old"]);
+    assert!(host.remembered("counts-of-old/0").unwrap().contains(JOHN));
+    assert_eq!(host.verify::<Dovecot>(part("stop")).unwrap()[0].severity, Severity::Ok);
+
+    // Called again after a crash: nothing is left, and the counts stay.
+    host.forget_calls();
+    host.apply::<Dovecot>(part("stop")).unwrap();
+    assert_eq!(host.effects(), Vec::<String>::new());
+    assert!(host.preview::<Dovecot>(part("stop")).unwrap().changes.is_empty());
+}
+
+#[test]
+fn a_dovecot_that_does_not_stop_is_not_taken_for_stopped() {
+    let mut host = host();
+    active(&mut host, Side::New, &["inactive"]);
+    let why = host.apply::<Dovecot>(part("stop")).unwrap_err().words();
+    assert!(why.contains("still runs"), "{why}");
+    assert!(!host.effects().contains(&"exec.bar on old".to_string()));
+}
+
+/// After `stop` with John's and Jane's counts remembered; new is closed and stopped.
+fn after_stop(messages: u32, uid_validity: u32) -> Host {
+    let mut host = host();
+    active(&mut host, Side::New, &["inactive"]);
+    active(&mut host, Side::Old, &["active", "active", "inactive"]);
+    host.exec("enabled", Side::Old).anew().says("enabled").says("masked");
+    host.apply::<Dovecot>(part("stop")).unwrap();
+    host.forget_calls();
+    host.exec("protocols", Side::New).anew().says("");
+    host.remember("new-runs-closed", "yes");
+    active(&mut host, Side::New, &["inactive", "active"]);
+    let answer = imap(messages, uid_validity);
+    host.exec("counts", Side::New)
+        .anew()
+        .by(move |_| Ok(Output { status: 0, stdout: answer.clone().into_bytes(), stderr: Vec::new() }));
+    host
+}
+
+#[test]
+fn resync_starts_new_closed_and_compares_before_anybody_can_reach_it() {
+    let mut host = after_stop(3, 7);
+    host.apply::<Dovecot>(part("resync")).unwrap();
+    let effects = host.effects();
+    assert_eq!(effects[..2], ["file.closed on new put", "exec.start on new"]);
+    assert_eq!(effects.last().map(String::as_str), Some("exec.resync on new: john@example.org"));
+    assert!(host.calls().contains(&format!("exec.counts on new: {JOHN}")));
+    assert!(!host.calls().contains(&"exec.counts on new: jane@example.org".to_string()));
+}
+
+#[test]
+fn fewer_messages_or_another_uidvalidity_keep_new_closed() {
+    for (messages, uid_validity, why) in [(2, 7, "holds 2 messages on new, and held 3"), (3, 8, "UIDVALIDITY")] {
+        let said = after_stop(messages, uid_validity).apply::<Dovecot>(part("resync")).unwrap_err().words();
+        assert!(said.contains(why) && said.contains("mailbox INBOX of john"), "{said}");
+    }
+}
+
+#[test]
+fn open_restores_the_file_restarts_and_is_verified_for_everybody() {
+    let mut host = after_stop(5, 7);
+    host.exec("protocols", Side::New).anew().says("imap lmtp");
+    active(&mut host, Side::New, &["active", "inactive", "active"]);
+    host.apply::<Dovecot>(part("open")).unwrap();
+    assert_eq!(host.effects(), ["file.closed on new restore", "exec.stop on new", "exec.start on new"]);
+    let found = host.verify::<Dovecot>(part("open")).unwrap();
+    assert!(found.iter().all(|finding| finding.severity == Severity::Ok), "{found:?}");
+    assert_eq!(found[1].text, "all 2 of 2 users hold what they held on old");
+    assert_eq!(host.preview::<Dovecot>(part("open")).unwrap(), Forecast::default());
+
+    host.forget_calls();
+    host.apply::<Dovecot>(part("open")).unwrap();
+    assert_eq!(host.effects(), ["file.closed on new restore"]);
+}
+
+#[test]
+fn a_user_that_new_does_not_know_is_a_mismatch() {
+    let mut host = after_stop(3, 7);
+    active(&mut host, Side::New, &["active"]);
+    host.exec("protocols", Side::New).anew().says("imap");
+    host.exec("users", Side::New).anew().says(JOHN);
+    let found = host.verify::<Dovecot>(part("open")).unwrap();
+    assert!(found.iter().any(|f| f.severity == Severity::Blocker && f.subject == "user jane@example.org"), "{found:?}");
+}
+
+#[test]
+fn undo_goes_back_part_by_part() {
+    let mut host = after_stop(3, 7);
+    host.exec("protocols", Side::New).anew().says("imap lmtp");
+    active(&mut host, Side::New, &["active", "inactive", "active"]);
+    host.apply::<Dovecot>(part("open")).unwrap();
+    host.forget_calls();
+
+    host.exec("protocols", Side::New).anew().says("");
+    active(&mut host, Side::New, &["active", "inactive", "active"]);
+    host.undo::<Dovecot>(part("open")).unwrap();
+    assert_eq!(host.effects(), ["file.closed on new put", "exec.stop on new", "exec.start on new"]);
+    host.forget_calls();
+    host.undo::<Dovecot>(part("resync")).unwrap();
+
+    active(&mut host, Side::Old, &["inactive", "active"]);
+    host.undo::<Dovecot>(part("stop")).unwrap();
+    assert_eq!(
+        host.effects(),
+        [
+            "aside.indexes-on-old on old: example.org/john/Maildir, example.org/john/Maildir/.Sent",
+            "exec.unbar on old",
+            "exec.start-old on old",
+        ]
+    );
+    host.forget_calls();
+    host.exec("protocols", Side::New).anew().says("imap lmtp");
+    active(&mut host, Side::New, &["active", "inactive", "active"]);
+    host.undo::<Dovecot>(part("ahead")).unwrap();
+    assert_eq!(host.effects(), ["file.closed on new restore", "exec.stop on new", "exec.start on new"]);
+}
+
+#[test]
+fn undo_of_stop_leaves_the_indexes_of_old_alone_if_new_was_never_open() {
+    let mut host = after_stop(3, 7);
+    active(&mut host, Side::Old, &["inactive", "active"]);
+    host.undo::<Dovecot>(part("stop")).unwrap();
+    assert_eq!(host.effects(), ["exec.unbar on old", "exec.start-old on old"]);
+}
+
+#[test]
+fn previews_say_what_stands_still_and_what_is_not_known_yet() {
+    let mut host = host();
+    let ahead = host.preview::<Dovecot>(part("ahead")).unwrap();
+    assert_eq!(ahead.changes[0].before.as_deref(), Some("listens for imap lmtp"));
+    assert_eq!(ahead.changes[1].after, "rebuilt for 1 mailbox of 1 user");
+    assert_eq!(host.preview::<Dovecot>(part("stop")).unwrap().changes.len(), 2);
+    assert_eq!(host.preview::<Dovecot>(part("resync")).unwrap().not_known_yet.len(), 1);
+    assert_eq!(host.preview::<Dovecot>(part("open")).unwrap().not_known_yet.len(), 1);
+    assert_eq!(host.effects(), Vec::<String>::new());
+}

@@ -1,0 +1,39 @@
+//! The answer to `preview`: `forecast.change("virtual_users on new", "0 rows", "30 rows")`.
+//! Invariant: no changes means that nothing is left to do.
+
+pub use crate::bindings::exports::rehome::phase::lifecycle::{Change, Forecast};
+
+#[expect(clippy::derivable_impls, reason = "the type is generated")]
+impl Default for Forecast {
+    fn default() -> Forecast {
+        Forecast { changes: Vec::new(), cutover_milliseconds: None, not_known_yet: Vec::new() }
+    }
+}
+
+impl Forecast {
+    /// One thing that `apply` would change. An empty `before` is left out.
+    pub fn change(
+        &mut self,
+        subject: impl Into<String>,
+        before: impl Into<String>,
+        after: impl Into<String>,
+    ) -> &mut Change {
+        let before = Some(before.into()).filter(|text: &String| !text.is_empty());
+        self.changes.push(Change { subject: subject.into(), before, after: after.into(), reversible: true });
+        let last = self.changes.len() - 1;
+        &mut self.changes[last]
+    }
+
+    /// What cannot be known before an earlier phase has run.
+    pub fn not_yet(&mut self, what: impl Into<String>) {
+        self.not_known_yet.push(what.into());
+    }
+}
+
+impl Change {
+    /// `undo` cannot take it back, and the preview says so.
+    pub fn irreversible(&mut self) -> &mut Change {
+        self.reversible = false;
+        self
+    }
+}

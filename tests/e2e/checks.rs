@@ -1,0 +1,144 @@
+//! What `check` finds before anything is touched, and that `preview` and `check` touch nothing.
+
+use anyhow::{Result, ensure};
+use libtest_mimic::Trial;
+use rehome_tests::lab::{Lab, LabSpec, Machine};
+use rehome_tests::lab_tests;
+use rehome_tests::oracle::listing::{DOVECOT_CACHES, listing};
+use rehome_tests::oracle::{database, same, services};
+
+use crate::rehome::{Reach, Rehome, example};
+
+pub(crate) fn tests() -> Vec<Trial> {
+    lab_tests![
+        trouble_is_found_and_named_before_anything_is_touched,
+        preview_changes_nothing_and_afterwards_has_nothing_left
+    ]
+}
+
+/// One thing that would make a migration fail.
+struct Trouble {
+    what: &'static str,
+    /// the machine, what breaks it, and what mends it
+    on: &'static str,
+    break_it: &'static str,
+    mend_it: &'static str,
+    /// the exit status of `check`, and words that its output must hold
+    status: i32,
+    says: &'static [&'static str],
+}
+
+const TROUBLES: &[Trouble] = &[
+    Trouble {
+        what: "Dovecot without iterate_query",
+        on: "old",
+        break_it: "sed -i 's/^iterate_query/#&/' /etc/dovecot/dovecot-sql.conf.ext && systemctl restart dovecot",
+        mend_it: "sed -i 's/^#iterate_query/iterate_query/' /etc/dovecot/dovecot-sql.conf.ext && systemctl restart dovecot",
+        status: 0,
+        says: &["iterate_query"],
+    },
+    Trouble {
+        what: "a full disk",
+        on: "new",
+        break_it: "mkdir -p /var/vmail && mount -t tmpfs -o size=256k,uid=5000,gid=5000 tmpfs /var/vmail",
+        mend_it: "umount /var/vmail",
+        status: 3,
+        says: &["/var/vmail", "new"],
+    },
+    Trouble {
+        what: "another vmail uid",
+        on: "new",
+        break_it: "usermod -u 5077 vmail",
+        mend_it: "usermod -u 5000 vmail",
+        status: 3,
+        says: &["vmail", "5000", "5077"],
+    },
+    Trouble {
+        what: "a stopped service",
+        on: "new",
+        break_it: "systemctl stop postfix@-.service postfix.service",
+        mend_it: "systemctl start postfix",
+        status: 3,
+        says: &["postfix", "new"],
+    },
+    Trouble {
+        what: "a database that refuses root",
+        on: "old",
+        break_it: "mysql -e \"ALTER USER root@localhost IDENTIFIED VIA mysql_native_password USING PASSWORD('x')\"",
+        mend_it: "mysql -uroot -px -e \"ALTER USER root@localhost IDENTIFIED VIA unix_socket\"",
+        status: 3,
+        says: &["Access denied", "old"],
+    },
+];
+
+fn trouble_is_found_and_named_before_anything_is_touched() -> Result<()> {
+    let lab = Lab::start(&LabSpec::pair().with_third().ssh_keys_on("third"))?;
+    let forth = example(&Reach::Ssh("old"), &Reach::Ssh("new"))?;
+    let rehome = Rehome::install(lab.third(), &forth)?;
+    rehome.approve()?;
+    rehome.expect(0, &["check"])?;
+    for trouble in TROUBLES {
+        let machine = lab.machine(trouble.on);
+        machine.sh(trouble.break_it)?;
+        let ran = rehome.run(&["check"])?;
+        machine.sh(trouble.mend_it)?;
+        let said = format!("{}{}", ran.stdout, ran.stderr);
+        ensure!(ran.status == Some(trouble.status), "{}: ended with {:?}\n{said}", trouble.what, ran.status);
+        for word in trouble.says {
+            ensure!(said.contains(word), "{}: `{word}` is not said\n{said}", trouble.what);
+        }
+        // What is mended is no trouble any more, and the check itself left nothing behind.
+        rehome.expect(0, &["check"])?;
+    }
+    // The sides the other way round: the old one has the newer database.
+    rehome.plan(&example(&Reach::Ssh("new"), &Reach::Ssh("old"))?)?;
+    rehome.approve()?;
+    let ran = rehome.expect(3, &["check"])?;
+    let said = format!("{}{}", ran.stdout, ran.stderr);
+    ensure!(said.contains("10.11") && said.contains("10.5"), "the newer database on old is not named\n{said}");
+    // A blocker stops `apply` as well, before anything.
+    rehome.expect(3, &["apply"])?;
+    Ok(())
+}
+
+/// All of a side that a migration could change.
+fn state(machine: &Machine) -> Result<Vec<String>> {
+    let files = listing(machine, &["/var/vmail", "/etc", "/var/lib/rspamd"], DOVECOT_CACHES)?;
+    let database = database::dump(machine, "mailserver")?;
+    let mut lines: Vec<String> = files.0.iter().map(|(path, entry)| format!("{path} {}", shown(entry))).collect();
+    lines.push(database);
+    lines.extend(services::services(machine)?.0.iter().map(|(name, service)| format!("{name} {service:?}")));
+    Ok(lines)
+}
+
+/// Of a folder only what is its own.
+fn shown(entry: &rehome_tests::oracle::listing::Entry) -> String {
+    if entry.kind == "dir" { format!("dir {:o} {} {}", entry.mode, entry.uid, entry.gid) } else { format!("{entry:?}") }
+}
+
+fn changed(before: &[String], after: &[String]) -> Vec<String> {
+    let old: std::collections::BTreeSet<_> = before.iter().collect();
+    let new: std::collections::BTreeSet<_> = after.iter().collect();
+    let gone = old.difference(&new).map(|line| format!("before: {line}"));
+    gone.chain(new.difference(&old).map(|line| format!("after: {line}"))).collect()
+}
+
+fn preview_changes_nothing_and_afterwards_has_nothing_left() -> Result<()> {
+    let lab = Lab::start(&LabSpec::pair().ssh_keys_on("new"))?;
+    let rehome = Rehome::install(lab.new(), &example(&Reach::Ssh("old"), &Reach::Local)?)?;
+    rehome.approve()?;
+    let before = (state(lab.old())?, state(lab.new())?);
+    let preview = rehome.expect(4, &["preview", "--exit-code"])?;
+    ensure!(preview.stdout.contains("virtual_users"), "the accounts are not in the preview:\n{}", preview.stdout);
+    rehome.expect(0, &["preview"])?;
+    rehome.expect(0, &["check"])?;
+    same("old after preview and check", &changed(&before.0, &state(lab.old())?))?;
+    same("new after preview and check", &changed(&before.1, &state(lab.new())?))?;
+
+    rehome.migrate()?;
+    let left = rehome.expect(0, &["preview", "--exit-code"])?;
+    let said = format!("{}{}", left.stdout, left.stderr);
+    ensure!(said.contains("nothing"), "that nothing is left to do is not said:\n{said}");
+    rehome.expect(0, &["apply"])?;
+    Ok(())
+}

@@ -1,0 +1,30 @@
+//! End to end tests: one module for each topic, each test on machines of its own. `rehome_tests::harness` runs them.
+//! To add one: write a `fn() -> anyhow::Result<()>` in a module here and name it in that module's `lab_tests!`.
+
+mod checks;
+mod faults;
+mod kills;
+mod lab;
+mod leftovers;
+mod migration;
+mod oracles;
+mod refusals;
+mod rehome;
+
+fn main() -> std::process::ExitCode {
+    if let Some(id) = std::env::var_os(leftovers::HOLD) {
+        return leftovers::hold_a_lab(&id.to_string_lossy());
+    }
+    let mut tests = Vec::new();
+    tests.extend(lab::tests());
+    tests.extend(faults::tests());
+    tests.extend(leftovers::tests());
+    tests.extend(oracles::tests());
+    tests.extend(checks::tests());
+    tests.extend(refusals::tests());
+    tests.extend(kills::tests());
+    tests.extend(migration::tests());
+    let done = rehome_tests::harness::main(tests);
+    rehome::clean_up();
+    done
+}

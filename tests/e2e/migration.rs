@@ -1,0 +1,155 @@
+//! The first case: a Debian 11 mail server to a Debian 12 one, by the example's plan, read back by oracles that do not ask
+//! rehome. One test for each place rehome may run on, as root and through sudo.
+
+use anyhow::{Result, ensure};
+use libtest_mimic::Trial;
+use rehome_tests::lab::{Lab, LabSpec, Machine};
+use rehome_tests::oracle::imap::{self, ServerDump};
+use rehome_tests::oracle::listing::{DOVECOT_CACHES, Listing, listing};
+use rehome_tests::oracle::{database, same};
+use rehome_tests::seed::accounts;
+use rehome_tests::traffic::Traffic;
+use rehome_tests::{harness, lab_tests};
+
+use crate::rehome::{Reach, Rehome, example};
+
+pub(crate) fn tests() -> Vec<Trial> {
+    lab_tests![
+        a_server_moves_while_mail_arrives,
+        rehome_runs_on_the_old_side,
+        rehome_runs_on_a_third_machine,
+        rehome_goes_through_sudo_where_root_may_not_log_in
+    ]
+}
+
+/// Everything the old side has, before it is moved.
+pub(crate) struct Before {
+    files: Listing,
+    database: String,
+    rows: Vec<String>,
+}
+
+impl Before {
+    pub(crate) fn of(old: &Machine) -> Result<Before> {
+        Ok(Before {
+            files: old_files(old)?,
+            database: database::dump(old, "mailserver")?,
+            rows: database::rows(old, "mailserver")?,
+        })
+    }
+}
+
+fn old_files(old: &Machine) -> Result<Listing> {
+    listing(old, &["/var/vmail", "/etc/dovecot", "/etc/postfix"], DOVECOT_CACHES)
+}
+
+/// What must hold after a migration, whoever ran it from wherever.
+pub(crate) fn moved(lab: &Lab, before: &Before) -> Result<ServerDump> {
+    let users = &accounts().users;
+    same("files of the old side", &before.files.diff(&old_files(lab.old())?))?;
+    same("database of the old side", &database::diff(&before.database, &database::dump(lab.old(), "mailserver")?))?;
+    same("accounts", &by_meaning(&before.rows).diff(&by_meaning(&database::rows(lab.new(), "mailserver")?)))?;
+    for port in [143, 993] {
+        ensure!(lab.new().port_is_open(port)?, "Dovecot on new does not listen on port {port}");
+        ensure!(!lab.old().port_is_open(port)?, "Dovecot on old still listens on port {port}");
+    }
+    let new = imap::dump(lab, lab.new(), users)?;
+    // Only now may the old Dovecot run again: it is the other witness.
+    lab.old().sh("systemctl unmask dovecot.service dovecot.socket && systemctl start dovecot.service")?;
+    harness::eventually("Dovecot on old listens", || lab.old().port_is_open(143))?;
+    let old = imap::dump(lab, lab.old(), users)?;
+    ensure!(old.count() >= 3000, "only {} mails on old: not the server that was to be moved", old.count());
+    same("mail over IMAP, old against new", &old.diff(&new))?;
+    Ok(new)
+}
+
+/// Rows without the ids that a server makes up: lines of values, domains by name where they are referred to by number.
+struct Meaning(std::collections::BTreeSet<String>);
+
+impl Meaning {
+    fn diff(&self, other: &Meaning) -> Vec<String> {
+        let gone = self.0.difference(&other.0).map(|row| format!("not on new: {row}"));
+        gone.chain(other.0.difference(&self.0).map(|row| format!("only on new: {row}"))).collect()
+    }
+}
+
+fn by_meaning(rows: &[String]) -> Meaning {
+    let parts = |row: &str| -> Option<(String, Vec<String>)> {
+        let table = row.split('`').nth(1)?.to_string();
+        let values = row.split_once("VALUES (")?.1.trim_end_matches(");");
+        Some((table, values.split(',').map(str::to_string).collect()))
+    };
+    let rows: Vec<_> = rows.iter().filter_map(|row| parts(row)).collect();
+    let domain = |id: &str| {
+        let found = rows.iter().find(|(table, values)| table == "virtual_domains" && values[0] == id);
+        found.map_or_else(|| format!("no domain {id}"), |(_, values)| values[1].clone())
+    };
+    let meant = rows.iter().map(|(table, values)| match table.as_str() {
+        "virtual_domains" => format!("{table} {}", values[1..].join(",")),
+        _ => format!("{table} {} {}", domain(&values[1]), values[2..].join(",")),
+    });
+    Meaning(meant.collect())
+}
+
+fn a_server_moves_while_mail_arrives() -> Result<()> {
+    let lab = Lab::start(&LabSpec::pair().ssh_keys_on("new"))?;
+    let rehome = Rehome::install(lab.new(), &example(&Reach::Ssh("old"), &Reach::Local)?)?;
+    rehome.approve()?;
+    rehome.expect(0, &["check"])?;
+
+    let recipients: Vec<&str> = accounts().users.iter().map(|user| user.email.as_str()).take(12).collect();
+    let traffic = Traffic::start(&lab, lab.old(), "hot", 10.0, &recipients)?;
+    let waiting = rehome.expect(5, &["apply"])?;
+    ensure!(
+        waiting.stderr.contains("rehome answer downtime go-on yes"),
+        "how to go on is not said:\n{}",
+        waiting.stderr
+    );
+    let sent = traffic.stop()?;
+    ensure!(sent.accepted().count() > 0, "no mail arrived during the hot copy");
+    let queue_is_empty = || Ok(lab.old().sh("postqueue -p")?.contains("Mail queue is empty"));
+    harness::eventually("the old queue is empty", queue_is_empty)?;
+
+    let before = Before::of(lab.old())?;
+    rehome.expect(0, &["answer", "downtime", "go-on", "yes"])?;
+    rehome.expect(0, &["apply"])?;
+    rehome.expect(0, &["verify"])?;
+    let new = moved(&lab, &before)?;
+    for mail in sent.accepted() {
+        let found = new.count_of_subject(&mail.token);
+        ensure!(found == 1, "{} to {} was accepted and is there {found} times", mail.token, mail.recipient);
+    }
+    sieve_works_on(&lab)?;
+    Ok(())
+}
+
+/// A script came along, is active, and still compiles.
+fn sieve_works_on(lab: &Lab) -> Result<()> {
+    let scripts = "cd /var/vmail && find . -name '*.sieve' | sort && find . -name .dovecot.sieve -printf '%p %l\\n'";
+    let (old, new) = (lab.old().sh(scripts)?, lab.new().sh(scripts)?);
+    ensure!(!old.is_empty() && old == new, "sieve scripts differ\nold:\n{old}\nnew:\n{new}");
+    lab.new().sh("cd /var/vmail && find . -name '*.sieve' -exec sievec {} /dev/null ';'").map(drop)
+}
+
+fn rehome_runs_on_the_old_side() -> Result<()> {
+    let lab = Lab::start(&LabSpec::pair().ssh_keys_on("old"))?;
+    let before = Before::of(lab.old())?;
+    Rehome::install(lab.old(), &example(&Reach::Local, &Reach::Ssh("new"))?)?.migrate()?;
+    moved(&lab, &before).map(drop)
+}
+
+fn rehome_runs_on_a_third_machine() -> Result<()> {
+    let lab = Lab::start(&LabSpec::pair().with_third().ssh_keys_on("third"))?;
+    let before = Before::of(lab.old())?;
+    Rehome::install(lab.third(), &example(&Reach::Ssh("old"), &Reach::Ssh("new"))?)?.migrate()?;
+    moved(&lab, &before).map(drop)
+}
+
+fn rehome_goes_through_sudo_where_root_may_not_log_in() -> Result<()> {
+    let spec = LabSpec::pair().with_third().ssh_keys_on("third").root_login_off("old").root_login_off("new");
+    let lab = Lab::start(&spec)?;
+    let before = Before::of(lab.old())?;
+    let rehome = Rehome::install(lab.third(), &example(&Reach::Sudo("old"), &Reach::Sudo("new"))?)?;
+    rehome.migrate()?;
+    moved(&lab, &before).map(drop)
+}

@@ -1,0 +1,175 @@
+//! rehome on a machine of the lab, as an administrator has it there: the binary, the components, a plan, a shell.
+//! Whatever a test claims of a migration it reads with the oracles; what is here only types commands.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+use anyhow::{Context, Result, ensure};
+use rehome_tests::lab::Machine;
+use rehome_tests::process::run;
+
+/// Where it lies on the machine.
+const FOLDER: &str = "/root/rehome";
+
+/// rehome, installed on a machine, with a plan.
+pub(crate) struct Rehome<'lab> {
+    pub(crate) machine: &'lab Machine,
+}
+
+/// What a command of rehome left behind.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) status: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// How a plan names a side.
+pub(crate) enum Reach<'a> {
+    Local,
+    Ssh(&'a str),
+    /// as `admin`, who may use sudo
+    Sudo(&'a str),
+}
+
+impl Reach<'_> {
+    fn table(&self, side: &str) -> String {
+        match self {
+            Reach::Local => format!("[{side}]\nlocal = true\n"),
+            Reach::Ssh(machine) => format!("[{side}]\nssh = \"root@{machine}\"\n"),
+            Reach::Sudo(machine) => format!("[{side}]\nssh = \"admin@{machine}\"\nsudo = true\n"),
+        }
+    }
+}
+
+/// The example's plan for these two machines: its phases, to the letter.
+pub(crate) fn example(old: &Reach<'_>, new: &Reach<'_>) -> Result<String> {
+    let path = workspace().join("examples/bullseye-to-bookworm/plan.toml");
+    let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    let phases = text.find("[[phase]]").context("the example has no phases")?;
+    let head = "[migration]\nname = \"in the lab\"\n";
+    Ok(format!("{head}{}{}{}", old.table("old"), new.table("new"), &text[phases..]))
+}
+
+/// The first phases of a plan, up to and with the one named.
+pub(crate) fn up_to(plan: &str, phase: &str) -> Result<String> {
+    let at = plan.find(&format!("id = \"{phase}\"")).with_context(|| format!("the plan has no phase {phase}"))?;
+    let end = plan[at..].find("[[phase]]").map_or(plan.len(), |more| at + more);
+    Ok(plan[..end].to_string())
+}
+
+impl<'lab> Rehome<'lab> {
+    /// Puts the binary, the components and this plan on the machine.
+    pub(crate) fn install(machine: &'lab Machine, plan: &str) -> Result<Self> {
+        machine.sh(&format!("mkdir -p {FOLDER}"))?;
+        machine.push(stripped()?, &format!("{FOLDER}/rehome"))?;
+        machine.push(&target().join("components"), &format!("{FOLDER}/"))?;
+        let rehome = Rehome { machine };
+        rehome.plan(plan)?;
+        Ok(rehome)
+    }
+
+    /// Puts another plan in its place.
+    pub(crate) fn plan(&self, plan: &str) -> Result<()> {
+        self.write("plan.toml", plan.as_bytes())
+    }
+
+    /// Writes a file beside the plan.
+    pub(crate) fn write(&self, name: &str, content: &[u8]) -> Result<()> {
+        let done = self.machine.ssh_with_input(&["tee", &format!("{FOLDER}/{name}")], content)?;
+        ensure!(done.status.success(), "cannot write {name} on {}", self.machine.name());
+        Ok(())
+    }
+
+    /// `rehome WORDS…` beside the plan; whatever its exit status.
+    pub(crate) fn run(&self, words: &[&str]) -> Result<Ran> {
+        let script = format!("cd {FOLDER} && exec ./rehome \"$@\"");
+        let mut all = vec!["sh", "-c", script.as_str(), "rehome"];
+        all.extend(words);
+        Ok(ran(self.machine.ssh(&all)?))
+    }
+
+    /// `run`, requiring an exit status.
+    pub(crate) fn expect(&self, status: i32, words: &[&str]) -> Result<Ran> {
+        let ran = self.run(words)?;
+        ensure!(
+            ran.status == Some(status),
+            "rehome {} ended with {:?} instead of {status}\n--- stdout\n{}\n--- stderr\n{}",
+            words.join(" "),
+            ran.status,
+            ran.stdout,
+            ran.stderr
+        );
+        Ok(ran)
+    }
+
+    /// Approves everything the plan asks for.
+    pub(crate) fn approve(&self) -> Result<()> {
+        self.expect(0, &["approve", "--yes"]).map(drop)
+    }
+
+    /// The whole plan: up to the gate, the answer, the rest.
+    pub(crate) fn migrate(&self) -> Result<()> {
+        self.approve()?;
+        self.expect(5, &["apply"])?;
+        self.expect(0, &["answer", "downtime", "go-on", "yes"])?;
+        self.expect(0, &["apply"]).map(drop)
+    }
+
+    /// `rehome --json WORDS…`, killed with SIGKILL as soon as one of its events holds all of `marks`, after `pause`.
+    pub(crate) fn kill_at(&self, words: &[&str], marks: &[&str], pause: &str) -> Result<()> {
+        // The watcher reads the events; the pid is the shell's own, which becomes rehome.
+        let tests: Vec<String> = marks.iter().map(|mark| format!("[[ $line == *'{mark}'* ]]")).collect();
+        let script = format!(
+            "cd {FOLDER}; rm -f pid killed; \
+             bash -c 'echo $$ > pid; exec ./rehome --json \"$@\"' rehome {} 2>stderr | \
+             while IFS= read -r line; do \
+               if {} && [[ ! -e killed ]]; then sleep {pause}; touch killed; kill -9 $(cat pid); fi; \
+             done; [[ -e killed ]]",
+            words.join(" "),
+            tests.join(" && "),
+        );
+        let done = ran(self.machine.ssh(&["bash", "-c", &script])?);
+        let said = self.machine.sh(&format!("cat {FOLDER}/stderr"))?;
+        ensure!(done.status == Some(0), "rehome ended before an event held {marks:?}\n{}\n{said}", done.stderr);
+        Ok(())
+    }
+}
+
+fn ran(output: Output) -> Ran {
+    Ran {
+        status: output.status.code(),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
+}
+
+/// The folder that cargo builds into: this test runs from `TARGET/debug/deps`.
+fn target() -> PathBuf {
+    let here = std::env::current_exe().unwrap_or_default();
+    here.ancestors().nth(3).map_or_else(|| workspace().join("target"), Path::to_path_buf)
+}
+
+/// The binary without debug information: a tenth of the bytes to push to every machine.
+fn stripped() -> Result<&'static Path> {
+    static STRIPPED: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let made = STRIPPED.get_or_init(|| {
+        let (from, to) = (target().join("debug/rehome"), target().join(format!("lab/rehome-{}", std::process::id())));
+        if !from.exists() {
+            return Err(format!("{} is not there: `cargo xtask test` builds it first", from.display()));
+        }
+        let done = run(Command::new("strip").arg("--strip-debug").arg("-o").arg(&to).arg(from));
+        done.map(|_| to).map_err(|error| format!("{error:#}"))
+    });
+    made.as_deref().map_err(|error| anyhow::anyhow!("{error}"))
+}
+
+/// Removes what `stripped` made.
+pub(crate) fn clean_up() {
+    drop(std::fs::remove_file(target().join(format!("lab/rehome-{}", std::process::id()))));
+}

@@ -1,0 +1,16 @@
+#!/bin/bash
+# machine.sh NAME DIR LOWER NETNS  - boots one machine of a lab and becomes its systemd-nspawn.
+# Called by rehome_tests::lab (tests/src/lab/machine.rs), as root, in a mount namespace and a cgroup of its own.
+# DIR/disk holds the overlay's upper and work dirs, DIR/files what is put over the root before it boots.
+set -euo pipefail
+NAME=$1 DIR=$2 LOWER=$3 NETNS=$4
+# index=on: a hard link of the lower layers stays one when it is copied up.
+mount -t overlay -o "lowerdir=$LOWER,upperdir=$DIR/disk/upper,workdir=$DIR/disk/work,index=on" "rehome-lab-$NAME" "$DIR/root"
+umount -l /sys/fs/cgroup                        # v2 only: systemd 256 and later refuse the hybrid layout
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
+mkdir -p /run/systemd
+mount -t tmpfs tmpfs /run/systemd               # nspawn's own state, private to this machine
+cp -a --remove-destination "$DIR/files/." "$DIR/root/"
+exec systemd-nspawn --quiet --boot --directory="$DIR/root" --machine="$NAME" --hostname="$NAME" \
+  --register=no --keep-unit --private-users=no --network-namespace-path="/run/netns/$NETNS" \
+  --resolv-conf=off --timezone=off --link-journal=no --console=read-only

@@ -1,0 +1,153 @@
+//! What a lab shall consist of: a value, built before anything is started. Names and addresses are fixed here.
+//! See `lab/mod.rs` for what is made of it.
+
+use super::cache::{Layer, Suite};
+
+/// The lab's network; each lab has its own, so all use the same addresses.
+pub const OUTSIDE_ADDRESS: &str = "10.77.0.1";
+
+/// Which machines a lab has, and how it lives.
+#[derive(Debug, Clone)]
+pub struct LabSpec {
+    /// A name of 1 to 10 lower case letters and digits; without one, a name no other lab has.
+    pub id: Option<String>,
+    /// The machines to boot.
+    pub machines: Vec<MachineSpec>,
+    /// Lives until it is taken down by name, not just as long as the process that started it.
+    pub persistent: bool,
+    /// Where the machines' changes are kept.
+    pub disk: Disk,
+}
+
+/// Where a machine keeps what it writes; gone with the lab either way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Disk {
+    /// In memory, at most so many MiB for each machine: fast, and the size of its "disk".
+    Memory(u32),
+    /// In the run folder's file system: for large trees, and where syncing must cost something.
+    Folder,
+}
+
+/// One machine.
+#[derive(Debug, Clone)]
+pub struct MachineSpec {
+    /// Its host name: `old`, `new` or `third`.
+    pub name: String,
+    /// The last octet of its address, 10.77.0.x.
+    pub octet: u8,
+    /// What its root is made of.
+    pub base: Base,
+    /// Its root and admin get the lab's key and the host keys of the others, so that they can log in there.
+    pub ssh_keys: bool,
+    /// Whether sshd lets root in; `admin` with sudo always may.
+    pub root_login: bool,
+}
+
+/// What a machine's root is made of, below its own changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Base {
+    /// A configured mail server: a layer over its root tree.
+    Layer(Layer),
+    /// The bare root tree, with the packages as Debian installs them.
+    Tree(Suite),
+    /// The bare root tree with the mail system's services masked: a place to run rehome on.
+    Quiet(Suite),
+}
+
+impl LabSpec {
+    fn with(machines: Vec<MachineSpec>) -> Self {
+        Self { id: None, machines, persistent: false, disk: Disk::Memory(4096) }
+    }
+
+    /// `old` (Debian 11, with accounts and mail) and `new` (Debian 12, configured and empty).
+    #[must_use]
+    pub fn pair() -> Self {
+        Self::with(vec![MachineSpec::old(), MachineSpec::new_side()])
+    }
+
+    /// `old` alone.
+    #[must_use]
+    pub fn old_only() -> Self {
+        Self::with(vec![MachineSpec::old()])
+    }
+
+    /// `new` alone.
+    #[must_use]
+    pub fn new_only() -> Self {
+        Self::with(vec![MachineSpec::new_side()])
+    }
+
+    /// One machine from a bare root tree; for making layers.
+    #[must_use]
+    pub fn bare(name: &str, octet: u8, suite: Suite) -> Self {
+        Self::with(vec![MachineSpec::named(name, octet, Base::Tree(suite))])
+    }
+
+    /// Also `third`, a Debian 12 without running mail services.
+    #[must_use]
+    pub fn with_third(mut self) -> Self {
+        let third = MachineSpec::named("third", 13, Base::Quiet(Suite::Bookworm));
+        self.machines.push(third);
+        self
+    }
+
+    /// `machine` can log in to the others as root and as admin.
+    #[must_use]
+    pub fn ssh_keys_on(mut self, machine: &str) -> Self {
+        self.find(machine).ssh_keys = true;
+        self
+    }
+
+    /// sshd on `machine` refuses root; `admin` may use sudo there without a password.
+    #[must_use]
+    pub fn root_login_off(mut self, machine: &str) -> Self {
+        self.find(machine).root_login = false;
+        self
+    }
+
+    /// A name of the caller's choice.
+    #[must_use]
+    pub fn id(mut self, id: &str) -> Self {
+        self.id = Some(id.to_owned());
+        self
+    }
+
+    /// Where changes are kept.
+    #[must_use]
+    pub fn disk(mut self, disk: Disk) -> Self {
+        self.disk = disk;
+        self
+    }
+
+    /// Outlives the process.
+    #[must_use]
+    pub fn persistent(mut self) -> Self {
+        self.persistent = true;
+        self
+    }
+
+    fn find(&mut self, name: &str) -> &mut MachineSpec {
+        let found = self.machines.iter_mut().find(|m| m.name == name);
+        found.unwrap_or_else(|| panic!("this lab has no machine {name}"))
+    }
+}
+
+impl MachineSpec {
+    fn named(name: &str, octet: u8, base: Base) -> Self {
+        Self { name: name.to_owned(), octet, base, ssh_keys: false, root_login: true }
+    }
+
+    fn old() -> Self {
+        Self::named("old", 11, Base::Layer(Layer::Old))
+    }
+
+    fn new_side() -> Self {
+        Self::named("new", 12, Base::Layer(Layer::New))
+    }
+
+    /// Its IPv4 address in the lab's network.
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("10.77.0.{}", self.octet)
+    }
+}

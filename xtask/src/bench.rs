@@ -1,0 +1,105 @@
+//! `cargo xtask bench`: figures, from release builds, as medians of many.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, ensure};
+
+use crate::{build, cargo};
+
+/// What to measure
+#[derive(clap::Subcommand)]
+pub enum BenchArgs {
+    /// What rehome itself costs: loading a component, one call, `status`, memory, binary size
+    Host {
+        /// How often each is repeated
+        #[arg(long, default_value_t = 200)]
+        repeat: usize,
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+pub fn run(args: &BenchArgs) -> anyhow::Result<()> {
+    match args {
+        BenchArgs::Host { repeat, json } => host(*repeat, *json),
+    }
+}
+
+/// One figure: what, how much, and the goal it is held against.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Figure {
+    bench: String,
+    value: f64,
+    unit: String,
+    goal: Option<f64>,
+}
+
+fn host(repeat: usize, json: bool) -> anyhow::Result<()> {
+    let components = build::components()?;
+    let component = components.iter().find(|path| path.ends_with("maildir.wasm")).context("no component maildir.wasm was built")?;
+    cargo::run(cargo::workspace("build").args(["--release", "--bins", "--benches"]))?;
+    let rehome = cargo::target().join("release/rehome");
+
+    let mut figures = runtime(component, repeat)?;
+    figures.push(status(&rehome, component, repeat.min(100))?);
+    let size = std::fs::metadata(&rehome)?.len() as f64 / 1e6;
+    figures.push(Figure { bench: "rehome binary".into(), value: size, unit: "MB".into(), goal: None });
+    for figure in figures {
+        if json {
+            println!("{}", serde_json::to_string(&figure)?);
+        } else {
+            let goal = figure.goal.map_or(String::new(), |goal| format!("goal: under {goal} {}", figure.unit));
+            println!("{:<52} {:>10.3} {:<3} {goal}", figure.bench, figure.value, figure.unit);
+        }
+    }
+    Ok(())
+}
+
+/// The runtime's own benchmark prints one figure a line.
+fn runtime(component: &Path, repeat: usize) -> anyhow::Result<Vec<Figure>> {
+    let output = cargo::workspace("bench")
+        .args(["--quiet", "--bench", "host", "--"])
+        .arg(component)
+        .arg(repeat.to_string())
+        .stderr(Stdio::inherit())
+        .output()?;
+    ensure!(output.status.success(), "the runtime's benchmark failed");
+    String::from_utf8(output.stdout)?
+        .lines()
+        .filter(|line| line.starts_with('{'))
+        .map(|line| serde_json::from_str(line).with_context(|| format!("not a figure: {line}")))
+        .collect()
+}
+
+/// `rehome status` on a plan of 15 phases, from start to exit.
+fn status(rehome: &Path, component: &Path, repeat: usize) -> anyhow::Result<Figure> {
+    let folder = tempfile::tempdir()?;
+    for side in ["old", "new"] {
+        std::fs::create_dir_all(folder.path().join(side).join("var/vmail"))?;
+    }
+    let mut plan = String::from("[migration]\nname = \"fifteen phases\"\n[old]\nfolder = \"old\"\n[new]\nfolder = \"new\"\n");
+    for at in 1..=15 {
+        let path = component.display();
+        plan.push_str(&format!("[[phase]]\nid = \"copy-{at}\"\ncomponent = \"{path}\"\nstage = \"copy\"\nconfig.pass = \"hot\"\n"));
+    }
+    std::fs::write(folder.path().join("plan.toml"), plan)?;
+    let call = |words: &[&str]| -> anyhow::Result<()> {
+        let mut command = Command::new(rehome);
+        command.current_dir(folder.path()).args(words).stdout(Stdio::null()).stderr(Stdio::null());
+        cargo::run(&mut command)
+    };
+    call(&["approve", "--yes"])?;
+    call(&["apply"])?;
+    let mut times = Vec::with_capacity(repeat);
+    for _ in 0..repeat {
+        let begun = Instant::now();
+        call(&["status"])?;
+        times.push(begun.elapsed().as_secs_f64() * 1e3);
+    }
+    times.sort_by(f64::total_cmp);
+    let median = times[times.len() / 2];
+    Ok(Figure { bench: "rehome status, a plan of 15 phases".into(), value: median, unit: "ms".into(), goal: Some(50.0) })
+}
