@@ -103,7 +103,7 @@ fn trouble_is_found_and_named_before_anything_is_touched() -> Result<()> {
 
 /// All of a side that a migration could change.
 fn state(machine: &Machine) -> Result<Vec<String>> {
-    let files = listing(machine, &["/var/vmail", "/etc", "/var/lib/rspamd"], DOVECOT_CACHES)?;
+    let files = listing(machine, &["/var/vmail", "/etc", "/var/lib/rspamd/dkim"], DOVECOT_CACHES)?;
     let database = database::dump(machine, "mailserver")?;
     let mut lines: Vec<String> = files.0.iter().map(|(path, entry)| format!("{path} {}", shown(entry))).collect();
     lines.push(database);

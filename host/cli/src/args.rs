@@ -9,7 +9,7 @@ use rehome_gatekeeper::types::Stage;
 #[derive(Debug, Parser)]
 #[command(version, about, max_term_width = 100, disable_help_subcommand = true, after_help = crate::exit::HELP)]
 pub struct Args {
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Options of every verb")]
     pub global: Global,
     #[command(subcommand)]
     pub verb: Verb,

@@ -47,3 +47,25 @@ impl From<ErrorKind> for Exit {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Exit, HELP};
+
+    #[test]
+    fn help_lists_every_exit_code() {
+        let all = [
+            Exit::Done,
+            Exit::Error,
+            Exit::Usage,
+            Exit::Blocked,
+            Exit::Pending,
+            Exit::Waiting,
+            Exit::Mismatch,
+            Exit::Held,
+            Exit::NotApproved,
+        ];
+        let listed: Vec<u8> = HELP.lines().filter_map(|line| line.split_whitespace().next()?.parse().ok()).collect();
+        assert_eq!(listed, all.map(|exit| exit as u8));
+    }
+}

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
+use rehome_builder::Inspection;
 use rehome_engine::{LoadFailed, Loader, Looked};
 use rehome_gatekeeper::Component;
 use rehome_runtime::{Runtime, RuntimeOptions};
@@ -36,7 +37,7 @@ impl WasmLoader {
 
 impl Loader for WasmLoader {
     fn look(&self, bytes: &[u8]) -> Result<Looked, LoadFailed> {
-        let inspection = rehome_builder::inspect(bytes).map_err(|why| failed(&why))?;
+        let inspection = inspect(bytes).map_err(|why| failed(&why))?;
         Ok(Looked { manifest: inspection.manifest, remarks: inspection.remarks })
     }
 
@@ -45,6 +46,14 @@ impl Loader for WasmLoader {
         let loaded = runtime.load(bytes).map_err(|error| failed(&error.to_string()))?;
         Ok(Arc::new(loaded))
     }
+}
+
+/// What can be known of a component without running it; with plain words for a file that is no WebAssembly at all.
+pub fn inspect(bytes: &[u8]) -> Result<Inspection, String> {
+    if !bytes.starts_with(b"\0asm") {
+        return Err("is no WebAssembly: it does not begin with the bytes `\\0asm`".into());
+    }
+    rehome_builder::inspect(bytes)
 }
 
 fn failed(said: &str) -> LoadFailed {

@@ -98,7 +98,7 @@ impl Work {
                 let phase = ready.id().to_string();
                 self.sink.event(Event::PhaseSkipped { phase, verb: Verb::Check, why: Skipped::UnderWay });
             } else {
-                untouched.push(*ready);
+                untouched.push((*ready, *run));
             }
         }
         let mut findings = self.check(untouched.into_iter()).await?;

@@ -29,23 +29,23 @@ impl Migration {
     ) -> Result<Findings, Error> {
         let work = self.begin(Verb::Check, loader, sink, cancel).await?;
         let phases = work.phases.iter().filter(|ready| within(ready.phase.plan.stage, until));
-        let result = work.check(phases).await;
+        let result = work.check(phases.map(|ready| (ready, ready.next_run()))).await;
         work.close().await;
         result
     }
 }
 
 impl Work {
-    pub(crate) async fn check(&self, phases: impl Iterator<Item = &Ready>) -> Result<Findings, Error> {
+    /// Each phase with the run it is checked for.
+    pub(crate) async fn check(&self, phases: impl Iterator<Item = (&Ready, u32)>) -> Result<Findings, Error> {
         let mut all = Findings::default();
-        for ready in phases {
+        for (ready, run) in phases {
             all.called.push(ready.id().to_string());
-            let run = ready.next_run();
             let findings = match self.call(ready, run, Verb::Check).await {
                 Called::Answered(Answer::Findings(findings)) => findings,
                 Called::Answered(_) => vec![],
                 Called::Waiting(gate) => vec![waits(ready.id(), &gate)],
-                Called::Interrupted => return Err(self.interrupted(ready, Verb::Check)),
+                Called::Interrupted => return Err(self.interrupted(ready)),
                 Called::Failed(mut failed) => match blocker(&failed) {
                     Some(finding) => vec![finding],
                     None => {

@@ -129,7 +129,7 @@ pub(crate) fn state_of(effects: &[Effect], filled: &Filled, phase: &str, run: u3
     for (heading, states) in [
         ("done in this run", &[State::Done][..]),
         ("not done, or only in part", &[State::Failed]),
-        ("begun, and nobody saw how it ended", &[State::Begun, State::Unknown]),
+        ("begun, and not seen to its end", &[State::Begun, State::Unknown]),
     ] {
         let mut named: Vec<String> = Vec::new();
         for effect in changes(effects, filled, run).filter(|effect| states.contains(&effect.state)) {

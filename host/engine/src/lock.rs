@@ -94,8 +94,10 @@ pub fn effect_of(request: &Request) -> String {
         text.push_str(&format!(" on {}", sides.join(" and ")));
     }
     let verbs: Vec<&str> = request.verbs.iter().map(|verb| verb.as_str()).collect();
-    if !verbs.is_empty() {
-        text.push_str(&format!(", only under {}", verbs.join(" and ")));
+    match verbs.as_slice() {
+        [] => {}
+        [one] => text.push_str(&format!(", only under {one}")),
+        [first @ .., last] => text.push_str(&format!(", only under {} and {last}", first.join(", "))),
     }
     text
 }

@@ -10,7 +10,7 @@ use rehome_manifest::{Config, Filled, Manifest, fill};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Explanation};
-use crate::plan::{PhasePlan, Plan, PlanError};
+use crate::plan::{PhasePlan, Plan, PlanError, below};
 
 /// Makes components of files. `host/runtime` for wasm; plain Rust in tests.
 pub trait Loader: Send + Sync {
@@ -100,10 +100,13 @@ impl Places {
 
     fn folders(&self, plan: &Plan) -> Vec<PathBuf> {
         let mut folders = plan.components.clone();
-        folders.push(plan.folder().join("components"));
+        folders.push(below(plan.folder(), Path::new("components")));
         folders.extend(self.environment.clone());
         if let Some(beside) = &self.executable {
-            folders.extend(["components", "../components", "../lib/rehome/components"].map(|below| beside.join(below)));
+            folders.push(beside.join("components"));
+            if let Some(above) = beside.parent() {
+                folders.extend(["components", "lib/rehome/components"].map(|name| above.join(name)));
+            }
         }
         let mut seen = Vec::new();
         folders.retain(|folder| {
@@ -120,7 +123,7 @@ impl Places {
         let name = &phase.component;
         let is_path = name.contains('/') || name.ends_with(".wasm");
         let candidates: Vec<PathBuf> = if is_path {
-            vec![plan.folder().join(name)]
+            vec![below(plan.folder(), Path::new(name))]
         } else {
             self.folders(plan).iter().map(|folder| folder.join(format!("{name}.wasm"))).collect()
         };

@@ -54,7 +54,7 @@ impl Work {
         let forecast = match self.call(ready, run, Verb::Preview).await {
             Called::Answered(Answer::Forecast(forecast)) => forecast,
             Called::Answered(_) => Forecast::default(),
-            Called::Interrupted => return Err(self.interrupted(ready, Verb::Preview)),
+            Called::Interrupted => return Err(self.interrupted(ready)),
             Called::Waiting(gate) => {
                 let question = Question::of(&self.journal, ready.id(), run, &gate).await?;
                 self.sink.event(Event::Waiting { phase, run, question: question.clone() });

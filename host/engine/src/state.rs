@@ -12,7 +12,7 @@ use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Explanation};
-use crate::plan::folder_of;
+use crate::plan::{below, folder_of};
 
 /// Where a migration keeps what it knows.
 #[derive(Clone, Debug)]
@@ -66,7 +66,7 @@ impl State {
             Some("plan") | None => ".rehome".to_string(),
             Some(other) => format!(".rehome-{other}"),
         };
-        State { folder: folder_of(plan).join(name) }
+        State { folder: below(folder_of(plan), Path::new(&name)) }
     }
 
     /// The folder.

@@ -51,7 +51,7 @@ impl Work {
                 Called::Answered(Answer::Findings(findings)) => findings,
                 Called::Answered(_) => vec![],
                 Called::Waiting(gate) => vec![waits(ready.id(), &gate)],
-                Called::Interrupted => return Err(self.interrupted(ready, Verb::Verify)),
+                Called::Interrupted => return Err(self.interrupted(ready)),
                 Called::Failed(mut failed) => match &failed.cause {
                     CallError::Failure(Failure::Stopped(finding)) => {
                         vec![Finding { severity: Severity::Blocker, ..finding.clone() }]

@@ -28,6 +28,8 @@ pub(crate) struct Work {
     pub(crate) phases: Vec<Ready>,
     pub(crate) sink: Arc<dyn Sink>,
     pub(crate) clock: Arc<Clock>,
+    /// what the operator typed
+    verb: Verb,
     cancel: Cancel,
 }
 
@@ -105,7 +107,7 @@ impl Migration {
             self.clock.clone(),
             self.state.folder(),
         );
-        let work = Work { _guard: guard, host, journal, phases, sink, clock: self.clock.clone(), cancel };
+        let work = Work { _guard: guard, host, journal, phases, sink, clock: self.clock.clone(), verb, cancel };
         match work.connect().await {
             Ok(()) => Ok(work),
             Err(error) => {
@@ -199,9 +201,9 @@ impl Work {
         called
     }
 
-    /// An interruption of a verb that only reads.
-    pub(crate) fn interrupted(&self, ready: &Ready, verb: Verb) -> Error {
-        let hint = format!("`rehome {verb}` can be run again at any time");
+    /// An interruption of a call that only reads.
+    pub(crate) fn interrupted(&self, ready: &Ready) -> Error {
+        let hint = format!("`rehome {}` can be run again at any time", self.verb);
         Interrupted { phase: Some(ready.id().to_string()), state: vec!["nothing was changed".into()], hint }.into()
     }
 

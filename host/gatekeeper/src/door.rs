@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex as StdMutex};
 use std::time::Instant;
 
@@ -59,14 +59,19 @@ pub(crate) struct Call<'a> {
 /// Leave to reach the sides for one request. Only the door makes one.
 pub(crate) struct Permit {
     host: Arc<Host>,
+    /// set when a side could not be reached at all: then nothing was begun there
+    unreached: Arc<AtomicBool>,
 }
 
 impl Permit {
     pub(crate) fn host(&self) -> &Arc<Host> {
         &self.host
     }
+    /// The side, connected. A capability asks for all it needs before it begins anything on one of them.
     pub(crate) async fn side(&self, side: SideName) -> Result<Side, Failure> {
-        self.host.side(self, side).await
+        let reached = self.host.side(self, side).await;
+        self.unreached.store(reached.is_err(), Ordering::Relaxed);
+        reached
     }
 }
 
@@ -167,7 +172,8 @@ impl Session {
             Effect::Read => None,
             effect => Some(self.journaled(self.host.journal.intent(&key, effect.as_str()).await)?),
         };
-        let mut result = act(Permit { host: self.host.clone() }).await;
+        let unreached = Arc::new(AtomicBool::new(false));
+        let mut result = act(Permit { host: self.host.clone(), unreached: unreached.clone() }).await;
         let ended = Event::Ended {
             phase: self.scope.phase.clone(),
             request: call.request.to_string(),
@@ -182,7 +188,10 @@ impl Session {
                 };
                 self.journaled(self.host.journal.note(key, "read", state, failure, at).await)?;
             }
-            Some(id) => result = self.record(id, request, &call, result).await,
+            Some(id) => {
+                let begun = !unreached.load(Ordering::Relaxed);
+                result = self.record(id, request, &call, result, begun).await;
+            }
         }
         self.tell(ended);
         result
@@ -270,6 +279,7 @@ impl Session {
         request: &Request,
         call: &Call<'_>,
         result: Result<T, Failure>,
+        begun: bool,
     ) -> Result<T, Failure> {
         let journal = &self.host.journal;
         match result {
@@ -280,7 +290,9 @@ impl Session {
                 Ok(answer)
             }
             // Only these leave it open whether a `once` effect is there; whatever a tool itself said is an answer.
-            Err(failure @ (Failure::Unreachable(_) | Failure::OverLimit(_))) if request.effect == Effect::Once => {
+            Err(failure @ (Failure::Unreachable(_) | Failure::OverLimit(_)))
+                if request.effect == Effect::Once && begun =>
+            {
                 self.journaled(journal.outcome(id, State::Unknown, None, Some(&failure.to_string())).await)?;
                 Err(self.unknown(id, &self.key(call)))
             }

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use futures_util::{StreamExt, stream};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesOrdered;
 use rehome_manifest::manifest::{Exec, Pipe};
 use rehome_manifest::{HoleType, quantity};
 use rehome_remote::Command;
@@ -47,8 +48,20 @@ impl Session {
         rows: &[Vec<String>],
     ) -> Result<Vec<Result<ExecOutput, Failure>>, Failure> {
         bounded(rows.len())?;
-        let results: Vec<_> =
-            stream::iter(rows).map(|row| self.run_once(name, on, row, None)).buffered(AT_ONCE).collect().await;
+        // No closure over borrowed rows: the compiler could not see that such a stream is `Send` (rust-lang/rust#102211).
+        let (mut rows, mut running) = (rows.iter(), FuturesOrdered::new());
+        let mut results = Vec::with_capacity(rows.len());
+        loop {
+            while running.len() < AT_ONCE
+                && let Some(row) = rows.next()
+            {
+                running.push_back(self.run_once(name, on, row, None));
+            }
+            match running.next().await {
+                Some(result) => results.push(result),
+                None => break,
+            }
+        }
         // A denial is one for all rows: it is the call's own failure.
         match results.first() {
             Some(Err(failure @ (Failure::Denied(_) | Failure::ReadOnly(_)))) => Err(failure.clone()),
@@ -64,7 +77,7 @@ impl Session {
         rows: Option<&[Vec<String>]>,
     ) -> Result<ExecOutput, Failure> {
         let id = format!("exec.{name}");
-        let input = rows.map(|rows| hash(rows));
+        let input = rows.map(hash);
         let call = Call { request: &id, side: Some(on), values, input };
         let request = self.filled().manifest.exec.get(name).cloned();
         let output = self
@@ -211,8 +224,9 @@ impl Session {
             self.command(permit, source_name, source_request, source_side, &[], None).await?.timeout(limit);
         let sink_command = self.command(permit, sink_name, sink_request, sink_side, &[], None).await?.timeout(limit);
         let lost = |error| failure(id, error);
-        let mut sink = permit.side(sink_side).await?.spawn(&sink_command).await.map_err(lost)?;
-        let mut source = permit.side(source_side).await?.spawn(&source_command).await.map_err(lost)?;
+        let (sink_at, source_at) = (permit.side(sink_side).await?, permit.side(source_side).await?);
+        let mut sink = sink_at.spawn(&sink_command).await.map_err(lost)?;
+        let mut source = source_at.spawn(&source_command).await.map_err(lost)?;
         drop(source.stdin);
         let copied = tokio::io::copy(&mut source.stdout, &mut sink.stdin).await;
         let source_end = source.running.wait().await.map_err(lost)?;

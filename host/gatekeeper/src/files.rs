@@ -9,7 +9,7 @@ use rehome_sync::{Comparison, Limit, Owner, Pattern, RelativePath, Strategy, Syn
 use crate::door::{Call, Permit, Session};
 use crate::host::{Event, tree_failure};
 use crate::journal::BeforeImage;
-use crate::types::{Closeness, Entry, Failure, FileComparison, Kind, SideName, SyncReport};
+use crate::types::{Closeness, Entry, Failure, FileComparison, Kind, SideName, SyncReport, Touched};
 
 /// Entries that one `list` answers.
 const MOST_ENTRIES: usize = 100_000;
@@ -84,13 +84,13 @@ impl Session {
             .pass(call, |permit| async move {
                 let (request, path, options) = self.sync_request(name)?;
                 let (source, target) = both(&permit, request.to, &path).await?;
-                let watch = Watch { session: self, what: format!("{} to {}", path.display(), request.to) };
                 let journal = permit.host().journal.clone();
+                let what = format!("{} to {}", path.display(), request.to);
+                let watch = Watch { session: self, what, touches: Some(touched_key(request.to, &path)) };
                 let report = rehome_sync::sync(&source, &target, &options, &watch)
                     .await
                     .map_err(|error| tree_failure(&task_id, error));
                 let report = report?;
-                self.journaled(journal.touch(&touched_key(request.to, &path), &report.touched).await)?;
                 let mark = self.journaled(journal.touch_mark().await)?.to_string();
                 for (path, why) in report.skipped.iter().take(20) {
                     self.log(crate::types::Level::Warning, &format!("left out {path}: {why}"));
@@ -118,7 +118,7 @@ impl Session {
             .pass_as_read(Call { request: &id, side: None, values: &values, input: None }, |permit| async move {
                 let (request, path, options) = self.sync_request(name)?;
                 let (source, target) = both(&permit, request.to, &path).await?;
-                let watch = Watch { session: self, what: format!("comparing {}", path.display()) };
+                let watch = Watch { session: self, what: format!("comparing {}", path.display()), touches: None };
                 let how = match how {
                     Closeness::Metadata => Comparison::Metadata,
                     Closeness::Contents => Comparison::Contents,
@@ -140,7 +140,7 @@ impl Session {
     }
 
     /// `files.touched`.
-    pub async fn touched(&self, name: &str, since: Option<&str>) -> Result<Vec<Vec<u8>>, Failure> {
+    pub async fn touched(&self, name: &str, since: Option<&str>) -> Result<Touched, Failure> {
         let id = format!("tree.{name}");
         let mark = since.map_or(Ok(0), str::parse::<u64>).map_err(|_| {
             Failure::RefusedValue(format!(
@@ -153,7 +153,11 @@ impl Session {
             let tree =
                 self.filled().manifest.tree.get(name).ok_or_else(|| Failure::NotFound(format!("tree.{name}")))?;
             let key = touched_key(SideName::New, Path::new(&tree.path));
-            self.journaled(permit.host().journal.touched(&key, mark).await)
+            let journal = &permit.host().journal;
+            // The mark first: what is touched in between is told again the next time, never left out.
+            let next = self.journaled(journal.touch_mark().await)?;
+            let folders = self.journaled(journal.touched(&key, mark).await)?;
+            Ok(Touched { folders, mark: next.to_string() })
         })
         .await
     }
@@ -268,9 +272,19 @@ impl Session {
 struct Watch<'a> {
     session: &'a Session,
     what: String,
+    /// under which key the folders that change are recorded
+    touches: Option<String>,
 }
 
 impl rehome_sync::Observer for Watch<'_> {
+    fn touching<'a>(&'a self, folders: &'a [Vec<u8>]) -> rehome_sync::Recorded<'a> {
+        Box::pin(async move {
+            match &self.touches {
+                Some(key) => self.session.host().journal.touch(key, folders).await.map_err(|error| error.to_string()),
+                None => Ok(()),
+            }
+        })
+    }
     fn progress(&self, done: u64, total: Option<u64>, _bytes: u64) {
         let phase = self.session.scope().phase.clone();
         self.session.tell(Event::Progress { phase, done, total, what: self.what.clone() });

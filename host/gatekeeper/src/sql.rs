@@ -60,7 +60,9 @@ impl Session {
         let id = format!("sql.{name}");
         let request = self.filled().manifest.sql.get(name).cloned();
         if let Some(Sql { effect: effect @ (Effect::Repeatable | Effect::Once), .. }) = &request {
-            return Err(Failure::RefusedValue(format!("`{id}` has the effect `{effect}`: call `execute`, not `query`")));
+            return Err(Failure::RefusedValue(format!(
+                "`{id}` has the effect `{effect}`: call `execute`, not `query`"
+            )));
         }
         let yields = request.as_ref().and_then(|request| request.yields.clone());
         let input = input(values);
@@ -73,7 +75,8 @@ impl Session {
             .await?;
         if let Some(column) = yields.as_deref().and_then(|yields| yields.strip_prefix("column:")) {
             let found = rows.columns.iter().position(|name| name == column);
-            let index = found.ok_or_else(|| Failure::NotFound(format!("`{id}` yields column `{column}`, and has none")))?;
+            let index =
+                found.ok_or_else(|| Failure::NotFound(format!("`{id}` yields column `{column}`, and has none")))?;
             self.observe(&id, rows.rows.iter().filter_map(|row| row.get(index)?.word()));
         }
         Ok(rows)
@@ -173,13 +176,7 @@ fn input(values: &[SqlValue]) -> Option<String> {
     (!values.is_empty()).then(|| value::hash(values))
 }
 
-async fn read(
-    permit: &Permit,
-    id: &str,
-    on: SideName,
-    request: &Sql,
-    values: &[SqlValue],
-) -> Result<SqlRows, Failure> {
+async fn read(permit: &Permit, id: &str, on: SideName, request: &Sql, values: &[SqlValue]) -> Result<SqlRows, Failure> {
     let refuse = |why: String| Failure::RefusedValue(format!("`{id}` {why}"));
     let mut database = open(permit, id, on, &request.database, Use::Read).await?;
     let statement = Statement::parse(&request.text, database.dialect()).map_err(refuse)?;
@@ -207,13 +204,7 @@ async fn read(
     Ok(answer)
 }
 
-async fn change(
-    permit: &Permit,
-    id: &str,
-    on: SideName,
-    request: &Sql,
-    values: &[SqlValue],
-) -> Result<u64, Failure> {
+async fn change(permit: &Permit, id: &str, on: SideName, request: &Sql, values: &[SqlValue]) -> Result<u64, Failure> {
     let refuse = |why: String| Failure::RefusedValue(format!("`{id}` {why}"));
     let mut database = open(permit, id, on, &request.database, Use::Write).await?;
     let statement = Statement::parse(&request.text, database.dialect()).map_err(refuse)?;

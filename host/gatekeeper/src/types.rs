@@ -303,6 +303,14 @@ pub struct SyncReport {
     pub mark: String,
 }
 
+/// What syncs touched since a mark.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "documented in wit/files.wit")]
+pub struct Touched {
+    pub folders: Vec<Vec<u8>>,
+    pub mark: String,
+}
+
 /// What differs between the two sides of a sync. Units as in `wit/files.wit`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "documented in wit/files.wit")]

@@ -121,7 +121,8 @@ impl Lab {
         };
         let old = Target::Folder(self.path("old"));
         let clock = Arc::new(Clock::ahead_by(self.ahead));
-        let host = Host::new(spec(old), spec(new.clone()), self.journal.clone(), Arc::new(()), clock, &self.path("state"));
+        let host =
+            Host::new(spec(old), spec(new.clone()), self.journal.clone(), Arc::new(()), clock, &self.path("state"));
         let scope =
             Scope { phase: "p".into(), component: "probe".into(), run: 1, verb, approve: "rehome approve".into() };
         let grants: BTreeSet<String> = grants.iter().map(|id| id.to_string()).collect();
@@ -156,10 +157,7 @@ async fn what_is_not_granted_is_denied_shown_and_journaled() {
     let Err(Failure::Denied(text)) = session.run("nothing", SideName::New, &[]).await else { panic!("not denied") };
     assert!(text.contains("not in the manifest"), "{text}");
     assert!(!lab.path("mark").exists());
-    assert_eq!(
-        lab.states().await,
-        [("exec.mark".into(), State::Refused), ("exec.nothing".into(), State::Refused)]
-    );
+    assert_eq!(lab.states().await, [("exec.mark".into(), State::Refused), ("exec.nothing".into(), State::Refused)]);
 }
 
 #[tokio::test]
@@ -224,7 +222,9 @@ async fn a_once_effect_that_failed_is_offered_again() {
     let lab = Lab::new().await;
     for _ in 0..2 {
         let session = lab.here(Verb::Apply, &["exec.fails"]);
-        assert!(matches!(session.run("fails", SideName::New, &[]).await, Err(Failure::EndedBadly(tool)) if tool.status == Some(1)));
+        assert!(
+            matches!(session.run("fails", SideName::New, &[]).await, Err(Failure::EndedBadly(tool)) if tool.status == Some(1))
+        );
     }
     assert_eq!(lab.states().await.len(), 2);
 }
@@ -271,8 +271,9 @@ async fn a_sync_is_remembered_by_the_folders_it_touched() {
     assert_eq!(report.copied, 1);
     assert_eq!(std::fs::read(lab.path("new/mail/example.org/john/a")).expect("there"), b"a");
     let touched = session.touched("mail", None).await.expect("known");
-    assert!(touched.contains(&b"example.org/john".to_vec()), "{touched:?}");
-    assert!(session.touched("mail", Some(&report.mark)).await.expect("known").is_empty());
+    assert!(touched.folders.contains(&b"example.org/john".to_vec()), "{touched:?}");
+    assert_eq!(touched.mark, report.mark);
+    assert!(session.touched("mail", Some(&report.mark)).await.expect("known").folders.is_empty());
     assert!(matches!(session.touched("mail", Some("yesterday")).await, Err(Failure::RefusedValue(_))));
 }
 

@@ -3,7 +3,7 @@
 use rehome_gatekeeper::types as ours;
 use wasmtime::Result as Trapping;
 
-use crate::bindings::rehome::phase::files::{Closeness, Comparison, Entry, Host, Kind, Path, Space, SyncReport};
+use crate::bindings::rehome::phase::files::{Closeness, Comparison, Entry, Host, Kind, Path, Space, SyncReport, TouchedFolders};
 use crate::bindings::rehome::phase::types::{Failure, Side};
 use crate::convert::{answered, listed};
 use crate::guest::Guest;
@@ -17,7 +17,7 @@ impl Host for Guest {
         answered(self.session()?.compare_files(&name, how.into()).await)
     }
 
-    async fn touched(&mut self, name: String, since: Option<String>) -> Trapping<Result<Vec<Path>, Failure>> {
+    async fn touched(&mut self, name: String, since: Option<String>) -> Trapping<Result<TouchedFolders, Failure>> {
         answered(self.session()?.touched(&name, since.as_deref()).await)
     }
 
@@ -90,5 +90,11 @@ impl From<ours::FileComparison> for Comparison {
 impl From<(u64, u64)> for Space {
     fn from((bytes, inodes): (u64, u64)) -> Self {
         Space { bytes, inodes }
+    }
+}
+
+impl From<ours::Touched> for TouchedFolders {
+    fn from(touched: ours::Touched) -> Self {
+        Self { folders: touched.folders, mark: touched.mark }
     }
 }

@@ -113,6 +113,9 @@ pub(crate) fn config() -> Config {
         // Names of functions are enough, and DWARF is one more thing of a component's that would have to be parsed.
         .wasm_backtrace_details(WasmBacktraceDetails::Disable)
         .wasm_backtrace_max_frames(NonZeroUsize::new(FRAMES))
+        // For places in the source and for native debuggers: a fifth of what would have to be kept and checked at each start.
+        .generate_address_map(false)
+        .debug_symbols(false)
         // What no toolchain that makes phases needs stays off.
         .wasm_memory64(false)
         .wasm_relaxed_simd(false)

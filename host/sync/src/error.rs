@@ -89,6 +89,12 @@ pub enum Error {
         /// Root of the tree.
         root: String,
     },
+    /// The observer could not record what the pass was about to change. Nothing of it was changed.
+    #[error("cannot record what is about to change: {why}")]
+    Unrecorded {
+        /// In the observer's words.
+        why: String,
+    },
     /// The caller asked for something that makes no sense (a bad path, pattern, label).
     #[error("{what} is not valid: {why}\nhint: {remedy}")]
     Invalid {

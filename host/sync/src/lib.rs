@@ -29,5 +29,5 @@ pub use options::{Comparison, Limit, Strategy, SyncOptions};
 pub use pass::sync;
 pub use path::RelativePath;
 pub use pattern::Pattern;
-pub use report::{Differences, Observer, SyncReport};
+pub use report::{Differences, Observer, Recorded, SyncReport};
 pub use tree::Tree;

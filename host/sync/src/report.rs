@@ -2,6 +2,8 @@
 //! Invariant: numbers only count what has happened (a file counts as copied when it is durable under its name).
 //! Filled by `sync` and `compare`.
 
+use std::pin::Pin;
+
 use crate::RelativePath;
 
 /// What one pass did.
@@ -65,8 +67,18 @@ impl Differences {
     }
 }
 
+/// What [`Observer::touching`] answers: done, or why it could not be recorded.
+pub type Recorded<'a> = Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>>;
+
 /// Who is told how a pass goes on. Called from the pass's own task: must not block.
 pub trait Observer: Send + Sync {
+    /// These folders (as in [`SyncReport::touched`], and perhaps some that then need no change) are about to change. The
+    /// pass changes nothing in them before this has answered: whoever must know of them after a crash, too, records them.
+    fn touching<'a>(&'a self, folders: &'a [Vec<u8>]) -> Recorded<'a> {
+        let _ = folders;
+        Box::pin(async { Ok(()) })
+    }
+
     /// `done` of `total` files (or messages) are finished; `bytes` of content were moved so far.
     fn progress(&self, done: u64, total: Option<u64>, bytes: u64) {
         let _ = (done, total, bytes);

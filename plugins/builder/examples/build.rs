@@ -1,14 +1,15 @@
 //! Builds the phases in the folders given, into `target/components` below the working directory:
 //! `cargo run -p rehome-builder --example build -- plugins/confirm`. `WAY=debian` or `WAY=rustup` leaves out the other ways.
 
+use std::io::Write;
 use std::path::Path;
 
 use rehome_builder::{Options, PhaseCrate, Way, build};
 
-#[expect(clippy::disallowed_macros, reason = "an example is a program: it prints")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let crates: Vec<PhaseCrate> =
         std::env::args().skip(1).map(|folder| PhaseCrate::open(Path::new(&folder))).collect::<Result<_, _>>()?;
+    let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
     let mut options = Options::in_target(Path::new("target"));
     match std::env::var("WAY").as_deref() {
         Ok("debian") => options.ways = vec![Way::Debian],
@@ -16,8 +17,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         _ => {}
     }
     options.target = std::env::current_dir()?.join(options.target);
-    for built in build(&crates, &options, &mut |line| eprintln!("{line}"))? {
-        println!("{} {} {} {:?}", built.path.display(), built.size, built.digest, built.remarks);
+    for built in build(&crates, &options, &mut |line| drop(writeln!(err, "{line}")))? {
+        writeln!(out, "{} {} {} {:?}", built.path.display(), built.size, built.digest, built.remarks)?;
     }
     Ok(())
 }

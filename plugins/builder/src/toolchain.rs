@@ -113,8 +113,10 @@ fn rustup(told: &mut dyn FnMut(&str)) -> Result<(), String> {
         return Ok(());
     }
     let printed = child.stderr.take().map(std::io::read_to_string).and_then(Result::ok).unwrap_or_default();
-    let last = printed.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
-    Err(format!("`rustup target add {TARGET}` failed: {}", last.trim()))
+    // With RUST_BACKTRACE set its last lines are a backtrace.
+    let said = || printed.lines().filter(|line| !line.trim().is_empty());
+    let why = said().find(|line| line.starts_with("error")).or_else(|| said().next_back()).unwrap_or("it said nothing");
+    Err(format!("`rustup target add {TARGET}` failed: {}", why.trim()))
 }
 
 fn debian(told: &mut dyn FnMut(&str)) -> Result<Toolchain, String> {

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use rehome_sdk::files::Path;
+use rehome_sdk::files::{Path, TouchedFolders};
 use rehome_sdk::prelude::*;
 
 use crate::{requests, users};
@@ -12,10 +12,13 @@ use crate::{requests, users};
 /// Rows of one call: enough to be fast, few enough for a bar that moves.
 const AT_ONCE: usize = 200;
 
-/// Folders that passes have touched. All of them, at any time: `touched` takes the mark of a sync, and those are remembered
-/// by the component that runs it; a folder too many costs a moment, one too few a mailbox.
-fn touched() -> Result<Vec<Path>, Failure> {
-    requests::tree::MAIL.touched(None)
+/// The mark up to which indexes were rebuilt: shared by all phases of this component.
+const REBUILT: &str = "indexes rebuilt up to";
+
+/// Folders that passes have touched since indexes were last rebuilt, by whichever phase.
+fn touched() -> Result<TouchedFolders, Failure> {
+    let since = journal::recall(REBUILT)?.and_then(|mark| String::from_utf8(mark).ok());
+    requests::tree::MAIL.touched(since.as_deref())
 }
 
 /// The users of these folders, in lower case.
@@ -25,7 +28,7 @@ fn users_of(folders: &[Path]) -> BTreeSet<String> {
 
 /// What [`rebuild`] would do.
 pub(crate) fn preview(forecast: &mut Forecast) -> Result<(), Failure> {
-    let folders = touched()?;
+    let folders = touched()?.folders;
     if !folders.is_empty() {
         let what = format!(
             "rebuilt for {} of {}",
@@ -39,7 +42,7 @@ pub(crate) fn preview(forecast: &mut Forecast) -> Result<(), Failure> {
 
 /// Rebuilds what passes have touched, and answers whose mail it was. Dovecot on new must run.
 pub(crate) fn rebuild() -> Result<Vec<String>, Failure> {
-    let folders = touched()?;
+    let TouchedFolders { folders, mark } = touched()?;
     let wanted = users_of(&folders);
     let everybody = users::of(Side::New)?;
     let names = users::among(&everybody.names, &wanted);
@@ -52,6 +55,7 @@ pub(crate) fn rebuild() -> Result<Vec<String>, Failure> {
     report::debug(&format!("set aside {moved} index files and {lists} of mailbox lists on new"));
     resync(&names)?;
     quota(&names)?;
+    journal::remember(REBUILT, mark.as_bytes())?;
     Ok(names)
 }
 
@@ -61,12 +65,23 @@ fn roots(folders: &[Path]) -> Vec<Path> {
     folders.iter().map(root).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
+/// What doveadm ends with where it lists a mailbox that it cannot open: a folder whose name no IMAP client could have made
+/// (a line feed, a broken UTF-7). All others of the user were resynced, and old lists and opens no more than that.
+const NOT_FOUND: i32 = 68;
+
+fn unreadable(name: &str, output: &rehome_sdk::exec::Output) -> String {
+    let said = String::from_utf8_lossy(&output.stderr);
+    let folders: Vec<&str> = said.split("Opening mailbox ").skip(1).filter_map(|rest| rest.split(" failed").next()).collect();
+    format!("{name}: Dovecot lists and cannot open {}: the files are copied, no client sees them", folders.join(", "))
+}
+
 fn resync(names: &[String]) -> Result<(), Failure> {
     let mut failed = Vec::new();
     for (at, some) in names.chunks(AT_ONCE).enumerate() {
         let results = requests::exec::RESYNC.on(Side::New).run_each(some.iter().map(|name| [name]))?;
         for (name, result) in some.iter().zip(results) {
             match result {
+                Ok(output) if output.status == NOT_FOUND => report::warning(&unreadable(name, &output)),
                 Ok(_) => {}
                 Err(failure @ (Failure::Unreachable(_) | Failure::OutcomeUnknown(_))) => return Err(failure),
                 Err(failure) => failed.push(format!("{name}: {}", failure.words())),
@@ -104,7 +119,7 @@ fn quota(names: &[String]) -> Result<(), Failure> {
 
 /// On undo, once mail was brought back to old: the same trap there.
 pub(crate) fn set_aside_on_old() -> Result<(), Failure> {
-    let folders = touched()?;
+    let folders = requests::tree::MAIL.touched(None)?.folders;
     let mut all: BTreeSet<Path> = roots(&folders).into_iter().collect();
     all.extend(folders);
     let all: Vec<Path> = all.into_iter().collect();

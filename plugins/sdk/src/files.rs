@@ -1,7 +1,7 @@
 //! Trees and files on a side. A phase names granted trees and what lies in them, never a path outside; content moves
 //! between the sides without entering the sandbox. Names are bytes, as on disk.
 
-pub use crate::bindings::rehome::phase::files::{Closeness, Comparison, Entry, Kind, Path, Space, SyncReport};
+pub use crate::bindings::rehome::phase::files::{Closeness, Comparison, Entry, Kind, Path, Space, SyncReport, TouchedFolders};
 use crate::{Failure, Side, host};
 
 /// `[tree.NAME]`.
@@ -21,9 +21,9 @@ impl Tree {
         TreeOn { name: self.name, side }
     }
 
-    /// Folders (for a maildir: mailboxes) of the target that a sync of this tree changed since `mark`, whichever phase
-    /// ran it; without a mark: ever.
-    pub fn touched(self, since: Option<&str>) -> Result<Vec<Path>, Failure> {
+    /// Folders (for a maildir: mailboxes) of new that a sync of this tree changed since `mark`, whichever phase ran it;
+    /// without a mark: ever. Remember the answer's mark once they are dealt with.
+    pub fn touched(self, since: Option<&str>) -> Result<TouchedFolders, Failure> {
         host::files::touched(self.name, since)
     }
 }

@@ -11,6 +11,7 @@ pub mod requests;
 pub mod status;
 pub mod verify;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rehome_engine::{Error, Loader, Migration, Settings};
@@ -24,7 +25,9 @@ pub fn migration(global: &Global) -> Result<Migration, Error> {
     Migration::open(&global.plan, Settings::of_process())
 }
 
-/// A loader that keeps compiled components with the migration's state.
+/// A loader that keeps compiled components with the migration's state; or in the folder that `REHOME_AOT` names, for tests: they
+/// begin many migrations with the same components.
 pub fn loader(ui: &Ui, migration: &Migration) -> Arc<dyn Loader> {
-    Arc::new(WasmLoader::new(ui, migration.state().aot()))
+    let named = std::env::var_os("REHOME_AOT").filter(|folder| !folder.is_empty());
+    Arc::new(WasmLoader::new(ui, named.map_or_else(|| migration.state().aot(), PathBuf::from)))
 }

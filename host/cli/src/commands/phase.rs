@@ -9,6 +9,7 @@ use rehome_manifest::{Config, fill};
 
 use crate::args::Phase;
 use crate::exit::Exit;
+use crate::loader::inspect as inspect_bytes;
 use crate::ui::{Text, Ui, words};
 
 /// One of the four.
@@ -25,7 +26,7 @@ pub fn run(ui: &Ui, verb: &Phase) -> Result<Exit, Error> {
 fn inspect(ui: &Ui, file: &Path) -> Result<Exit, Explanation> {
     let cannot = |why: String| said(&format!("cannot use {}", file.display()), &why);
     let bytes = std::fs::read(file).map_err(|error| cannot(error.to_string()))?;
-    let seen = rehome_builder::inspect(&bytes).map_err(|why| cannot(format!("it {why}")))?;
+    let seen = inspect_bytes(&bytes).map_err(|why| cannot(format!("it {why}")))?;
     ui.event(&serde_json::json!({
         "event": "component", "file": file, "digest": seen.digest, "size": seen.size, "imports": seen.imports,
         "exports": seen.exports, "remarks": seen.remarks, "manifest": seen.manifest,
@@ -63,7 +64,11 @@ fn summary(ui: &Ui, seen: &Inspection) {
     ui.out(
         Text::dim(format!("{}, {} bytes, contract {}", seen.digest, words::thousands(seen.size), manifest.api)).into(),
     );
-    ui.out(Text::dim("imports ").plain(words::list(&seen.imports)).at(0).hang(8));
+    let named =
+        |name: &String| name.strip_prefix("rehome:phase/").and_then(|rest| rest.split('@').next()).map(String::from);
+    let imports: Vec<String> = seen.imports.iter().filter_map(named).filter(|name| name != "types").collect();
+    let imports = if imports.is_empty() { "nothing".to_string() } else { words::list(&imports) };
+    ui.out(Text::dim("imports ").plain(imports).at(0).hang(8));
     for foreign in seen.foreign_imports() {
         ui.out(Text::yellow("! ").plain(format!("{foreign} is not of the contract")).into());
     }

@@ -29,7 +29,7 @@ pub fn phase(ui: &Ui, asking: &Asking, shown: &mut Shown) {
         match before {
             Some(earlier) => as_before.entry(earlier.clone()).or_default().push(request.id.clone()),
             None if request.id.starts_with("question.") => asks.push((request, standing)),
-            None if request.effect == Effect::Read => reads.push((request, standing)),
+            None if only_reads(request) => reads.push((request, standing)),
             None => changes.push((request, standing)),
         }
         shown.0.entry(key).or_insert_with(|| phase.id().to_string());
@@ -56,6 +56,12 @@ pub fn phase(ui: &Ui, asking: &Asking, shown: &mut Shown) {
     ui.gap();
 }
 
+/// Whether it cannot change anything, whatever its effect: under `check`, `preview` and `verify` the host lets it look only.
+fn only_reads(request: &Request) -> bool {
+    let looks = !request.verbs.is_empty() && request.verbs.iter().all(|verb| verb.only_reads());
+    request.effect == Effect::Read || looks
+}
+
 fn heading(ui: &Ui, asking: &Asking) {
     let phase = &asking.phase;
     let line = Text::bold(phase.id()).plain(format!("  {}", phase.plan.stage)).and_dim(format!(
@@ -65,7 +71,11 @@ fn heading(ui: &Ui, asking: &Asking) {
     ));
     let line = match (asking.first, &asking.former_digest, asking.approved()) {
         (true, _, _) => line,
-        (_, Some(former), _) => line.with(Tone::Yellow, format!("  its file changed, was {}", short(former))),
+        (_, Some(former), _) => {
+            let same = |(_, standing): &(Request, Standing)| matches!(standing, Standing::Granted | Standing::Denied);
+            let only = if asking.requests.iter().all(same) { "; it asks for the same" } else { "" };
+            line.with(Tone::Yellow, format!("  its code changed, was {}{only}", short(former)))
+        }
         (_, _, true) => line.with(Tone::Green, "  approved"),
         (_, _, false) => line.with(Tone::Yellow, "  not approved as it is now"),
     };
@@ -75,6 +85,7 @@ fn heading(ui: &Ui, asking: &Asking) {
 fn one(ui: &Ui, request: &Request, standing: &Standing, first: bool) {
     let effect = rehome_engine::lock::effect_of(request);
     let tone = match request.effect {
+        _ if only_reads(request) => Tone::Plain,
         Effect::Read => Tone::Plain,
         Effect::Repeatable => Tone::Cyan,
         Effect::Once => Tone::Red,

@@ -18,7 +18,7 @@ pub use text::{Line, Text, Tone};
 use crate::args::{Color, Global};
 use crate::exit::Exit;
 
-/// Columns where there is no terminal to ask.
+/// Columns of a terminal that does not say how many it has.
 const WIDTH: usize = 80;
 
 /// Where everything is shown. Cheap to clone.
@@ -48,7 +48,15 @@ impl Stream {
             Color::Never => false,
             Color::Auto => terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
         };
-        let width = width.map_or(WIDTH, |(width, _)| usize::from(width.0).clamp(40, 120));
+        let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse::<usize>().ok());
+        let width = match (terminal, columns, width) {
+            (true, _, Some((columns, _))) => usize::from(columns.0),
+            (_, Some(columns), _) => columns,
+            (true, None, None) => WIDTH,
+            // A file or another program: a sentence stays on its line, to be searched for.
+            (false, None, _) => return Stream { terminal, color: wanted, width: usize::MAX },
+        };
+        let width = width.clamp(40, 120);
         Stream { terminal, color: wanted, width }
     }
 }
@@ -79,9 +87,6 @@ impl Ui {
     /// Whether there is somebody to talk to who sees lines change.
     pub fn lively(&self) -> bool {
         self.0.stderr.terminal && !self.0.json
-    }
-    pub fn width(&self) -> usize {
-        self.0.stderr.width
     }
     pub(crate) fn bars(&self) -> &indicatif::MultiProgress {
         &self.0.bars
@@ -151,7 +156,7 @@ impl Ui {
         self.explain(explanation);
         let Explanation { headline, context, hint } = explanation;
         self.event(&serde_json::json!({
-            "event": "error", "headline": headline, "context": context, "hint": hint, "exit-code": exit as u8,
+            "event": "error", "headline": headline, "context": context, "hint": hint, "exit_code": exit as u8,
         }));
         exit
     }

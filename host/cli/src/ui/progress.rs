@@ -51,6 +51,8 @@ impl Progress {
     fn begin(&self, name: &str, verb: Verb) {
         self.end();
         if !self.ui.lively() {
+            // The first line comes once there is something to wait for.
+            self.lock().shown = Some(Instant::now());
             return;
         }
         let bar = self.ui.bars().add(ProgressBar::new_spinner());

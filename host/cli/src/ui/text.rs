@@ -106,40 +106,52 @@ impl Line {
     pub fn draw(&self, width: usize, color: bool) -> String {
         let cells: Vec<(Tone, char)> =
             self.text.0.iter().flat_map(|(tone, text)| text.chars().map(|c| (*tone, c))).collect();
+        let breaks = breaks(&cells);
         let mut lines = Vec::new();
-        let mut rest = &cells[..];
+        let mut from = 0;
         loop {
             let indent = if lines.is_empty() { self.indent } else { self.hang };
-            let (line, after) = split(rest, width.saturating_sub(indent).max(20));
-            lines.push(format!("{}{}", " ".repeat(indent), painted(line, color)));
-            if after.is_empty() {
+            let (end, next) = split(&cells[from..], &breaks[from..], width.saturating_sub(indent).max(20));
+            lines.push(format!("{}{}", " ".repeat(indent), painted(&cells[from..from + end], color)));
+            from += next;
+            if from >= cells.len() {
                 break;
             }
-            rest = after;
         }
         lines.iter().map(|line| line.trim_end()).collect::<Vec<_>>().join("\n")
     }
 }
 
-/// What fits on a line, and what comes after it: broken at a space where there is one.
-fn split(cells: &[(Tone, char)], width: usize) -> (&[(Tone, char)], &[(Tone, char)]) {
-    let mut used = 0;
-    let mut last_space = None;
-    for (at, (_, c)) in cells.iter().enumerate() {
-        used += columns(*c);
-        if used > width {
-            // A space that fell off the edge is a place to break, too.
-            let at_space = if *c == ' ' { Some(at) } else { last_space };
-            return match at_space {
-                Some(space) if cells[..space].iter().any(|(_, c)| *c != ' ') => (&cells[..space], &cells[space + 1..]),
-                _ => cells.split_at(at),
-            };
-        }
-        if *c == ' ' {
-            last_space = Some(at);
+/// Longest text between backticks that is kept in one piece: people copy commands from there.
+const IN_ONE_PIECE: usize = 60;
+
+/// Where a line may end: at spaces, but for those within `a command`.
+fn breaks(cells: &[(Tone, char)]) -> Vec<bool> {
+    let mut breaks: Vec<bool> = cells.iter().map(|(_, c)| *c == ' ').collect();
+    let ticks: Vec<usize> = cells.iter().enumerate().filter(|(_, (_, c))| *c == '`').map(|(at, _)| at).collect();
+    for pair in ticks.chunks_exact(2) {
+        if pair[1] - pair[0] <= IN_ONE_PIECE {
+            breaks[pair[0]..pair[1]].fill(false);
         }
     }
-    (cells, &[])
+    breaks
+}
+
+/// How much fits on a line, and where the next one begins.
+fn split(cells: &[(Tone, char)], breaks: &[bool], width: usize) -> (usize, usize) {
+    let mut used = 0;
+    let mut last = None;
+    for (at, (_, c)) in cells.iter().enumerate() {
+        used += columns(*c);
+        // A space that falls off the edge is a place to break, too.
+        if breaks[at] && cells[..at].iter().any(|(_, c)| *c != ' ') {
+            last = Some(at);
+        }
+        if used > width {
+            return last.map_or((at, at), |space| (space, space + 1));
+        }
+    }
+    (cells.len(), cells.len())
 }
 
 fn columns(c: char) -> usize {
@@ -211,6 +223,8 @@ mod tests {
     fn lines_break_at_spaces_and_hang_below_their_beginning() {
         let line = Text::new("one two three four five six seven").at(2).hang(4);
         assert_eq!(line.draw(24, false), "  one two three four\n    five six seven");
+        let command = Text::new("then do `rehome answer` and so on").at(0);
+        assert_eq!(command.draw(20, false), "then do\n`rehome answer` and\nso on");
         let long = Text::new("x".repeat(50)).at(0);
         assert!(long.draw(24, false).lines().all(|line| line.len() <= 24));
         assert_eq!(long.draw(24, false).replace('\n', ""), "x".repeat(50));

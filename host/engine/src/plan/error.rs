@@ -100,7 +100,7 @@ impl Refused {
         }
         let what = match said.split_once(", expected ") {
             Some((found, expected)) if said.starts_with("invalid type: ") => {
-                format!("{}should be {expected}, and is {}", of(&key), found.trim_start_matches("invalid type: "))
+                format!("{}should be {expected}, and is {}", of(&key), kind(found.trim_start_matches("invalid type: ")))
             }
             _ => format!("{}{said}", of(&key)),
         };
@@ -138,6 +138,21 @@ impl PlanError {
             PlanError::Refused(refused) => refused.explain(),
         }
     }
+}
+
+/// serde's words for what it found, as plans call it.
+fn kind(found: &str) -> String {
+    let (word, value) = found.split_once(' ').unwrap_or((found, ""));
+    let word = match word {
+        "sequence" => "a list",
+        "map" => "a table",
+        "string" => "the string",
+        "integer" => "the number",
+        "floating" => return format!("the number {}", value.trim_start_matches("point ")),
+        "boolean" => "the boolean",
+        other => other,
+    };
+    if value.is_empty() { word.to_string() } else { format!("{word} {value}") }
 }
 
 fn of(key: &str) -> String {

@@ -131,6 +131,13 @@ impl SidePlan {
     }
 }
 
+/// `path`, relative to `folder`, without a leading or inner `.`.
+pub(crate) fn below(folder: &Path, path: &Path) -> PathBuf {
+    let all = folder.join(path);
+    let tidy: PathBuf = all.components().filter(|part| *part != std::path::Component::CurDir).collect();
+    if tidy.as_os_str().is_empty() { PathBuf::from(".") } else { tidy }
+}
+
 /// The folder of a file; `.` for a bare name.
 pub(crate) fn folder_of(path: &Path) -> &Path {
     match path.parent() {

@@ -8,7 +8,7 @@ use toml::Spanned;
 
 use super::error::{PlanError, Refused};
 use super::raw::{RawPhase, RawPlan, RawSide};
-use super::{PhasePlan, PhaseSpans, Plan, SidePlan, Source, database, folder_of};
+use super::{PhasePlan, PhaseSpans, Plan, SidePlan, Source, below, database, folder_of};
 
 pub(super) fn plan(source: Source) -> Result<Plan, PlanError> {
     let raw: RawPlan = toml::from_str(&source.text).map_err(|error| missing_side(&source, &error))?;
@@ -26,7 +26,7 @@ pub(super) fn plan(source: Source) -> Result<Plan, PlanError> {
         Some(name) => name.as_ref().clone(),
         None => named_after(folder),
     };
-    let components = raw.migration.components.0.iter().map(|path| folder.join(path)).collect();
+    let components = raw.migration.components.0.iter().map(|path| below(folder, path)).collect();
     if raw.phases.is_empty() {
         let refused = Refused::at(&source, 0..0, "the plan has no phase");
         return Err(refused.more("a phase is a table `[[phase]]` with the keys id, component and stage").into());
@@ -73,7 +73,7 @@ fn side(source: &Source, name: &str, raw: &Spanned<RawSide>) -> Result<SidePlan,
         (_, Some(local), _) if !local.as_ref() => {
             return Err(Refused::at(source, local.span(), "`local` can only be true").more(accepted).into());
         }
-        (_, _, Some(path)) => Target::Folder(folder.join(path.as_ref())),
+        (_, _, Some(path)) => Target::Folder(below(folder, path.as_ref())),
         _ => Target::Local,
     };
     let mut options = Options::default();

@@ -5,7 +5,7 @@ use futures_util::TryStreamExt;
 use rehome_manifest::manifest::Copy;
 
 use super::copy::Step;
-use super::driver::{Driver, Inventory, Origin, Table};
+use super::driver::{Driver, Inventory, Origin, Table, Whole};
 use super::place::{Use, open};
 use super::value::{Multiset, Rows};
 use crate::door::Permit;
@@ -29,11 +29,13 @@ pub(super) async fn rows(permit: &Permit, id: &str, request: &Copy) -> Result<Ve
 pub(super) async fn tables(permit: &Permit, id: &str, request: &Copy) -> Result<Vec<SqlDifference>, Failure> {
     let (mut old, mut new) = both(permit, id, &request.database).await?;
     if old.dialect() != new.dialect() {
-        return Err(Failure::Unsupported(format!("`{id}`: whole tables are compared between servers of one kind only")));
+        return Err(Failure::Unsupported(format!(
+            "`{id}`: whole tables are compared between servers of one kind only"
+        )));
     }
     let (old, new) = (old.whole()?, new.whole()?);
     let wanted = old.inventory(&request.tables).await?;
-    let there = new.inventory(&[]).await?;
+    let there = counterparts(new, &wanted).await?;
     let mut differences = vec![];
     for table in &wanted.tables {
         let found = there.tables.iter().find(|found| found.name == table.name);
@@ -46,6 +48,15 @@ pub(super) async fn tables(permit: &Permit, id: &str, request: &Copy) -> Result<
     }
     differences.extend(missing(&wanted, &there));
     Ok(differences)
+}
+
+/// Those of them that new has.
+async fn counterparts(new: &mut dyn Whole, wanted: &Inventory) -> Result<Inventory, Failure> {
+    let views = wanted.after.iter().filter(|made| made.kind == "view").map(|made| &made.name);
+    let wanted: Vec<&String> = wanted.tables.iter().map(|table| &table.name).chain(views).collect();
+    let names: Vec<String> = new.names().await?.into_iter().filter(|name| wanted.contains(&name)).collect();
+    // No names would be all of them.
+    if names.is_empty() { Ok(Inventory::default()) } else { new.inventory(&names).await }
 }
 
 async fn both(permit: &Permit, id: &str, database: &str) -> Result<(Box<dyn Driver>, Box<dyn Driver>), Failure> {

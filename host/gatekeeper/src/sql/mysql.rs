@@ -7,7 +7,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures_util::{StreamExt, TryStreamExt};
 use sqlx::mysql::{MySqlArguments, MySqlConnectOptions, MySqlConnection, MySqlRow, MySqlSslMode, MySqlTypeInfo};
-use sqlx::{Arguments, AssertSqlSafe, Column, ConnectOptions, Decode, Executor, Row as _, Statement as _, Type, TypeInfo};
+use sqlx::{
+    Arguments, AssertSqlSafe, Column, ConnectOptions, Decode, Executor, Row as _, Statement as _, Type, TypeInfo,
+};
 
 use super::driver::{Driver, Whole};
 use super::place::{At, Use};
@@ -50,9 +52,9 @@ impl Server {
             .disable_statement_logging();
         let connection = options.connect().await.map_err(|error| at.failed(error))?;
         let mut server = Server { connection, at };
-        if use_for.exact() {
-            server.run(EXACT.into()).await?;
-        }
+        // The driver asks for IGNORE_SPACE when it connects, and cannot be told not to.
+        let settings = if use_for.exact() { EXACT } else { "SET sql_mode = @@global.sql_mode" };
+        server.run(settings.into()).await?;
         Ok(server)
     }
 
@@ -212,7 +214,9 @@ fn values(row: &MySqlRow) -> Result<Vec<SqlValue>, sqlx::Error> {
 fn decoded(bytes: &[u8], kind: &MySqlTypeInfo) -> Result<SqlValue, sqlx::Error> {
     let unsigned = <u64 as Type<sqlx::MySql>>::compatible(kind);
     let found = match kind.name() {
-        "BOOLEAN" | "TINYINT" | "SMALLINT" | "MEDIUMINT" | "INT" | "BIGINT" | "YEAR" => binary::integer(bytes, unsigned),
+        "BOOLEAN" | "TINYINT" | "SMALLINT" | "MEDIUMINT" | "INT" | "BIGINT" | "YEAR" => {
+            binary::integer(bytes, unsigned)
+        }
         name if name.ends_with(" UNSIGNED") => binary::integer(bytes, true),
         "FLOAT" | "DOUBLE" => binary::real(bytes),
         "DATE" => binary::date(bytes),

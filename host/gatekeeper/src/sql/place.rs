@@ -177,7 +177,9 @@ fn server_words(error: &dyn sqlx::error::DatabaseError) -> String {
     let code = error.code().unwrap_or_default().into_owned();
     match error.try_downcast_ref::<MySqlDatabaseError>() {
         Some(mysql) => format!("ERROR {} ({code}): {}", mysql.number(), mysql.message()),
-        None if error.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some() => format!("sqlite: {}", error.message()),
+        None if error.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some() => {
+            format!("sqlite: {}", error.message())
+        }
         None => format!("ERROR ({code}): {}", error.message()),
     }
 }
@@ -239,7 +241,10 @@ mod tests {
         let values = [SqlValue::Text(secret.into()), SqlValue::Text("john@example.org".into())];
         for (said, kept) in [
             (format!("ERROR 1062 (23000): Duplicate entry '{secret}' for key 'PRIMARY'"), "' for key 'PRIMARY'"),
-            (format!("ERROR 1366: Incorrect integer value: '{secret}' for column `a`.`b`.`c` at row 1"), "`c` at row 1"),
+            (
+                format!("ERROR 1366: Incorrect integer value: '{secret}' for column `a`.`b`.`c` at row 1"),
+                "`c` at row 1",
+            ),
             (format!("ERROR 1292 (22007): Truncated incorrect DOUBLE value: '{secret}'"), "DOUBLE value"),
             (format!("ERROR (22P02): invalid input syntax for type integer: \"{secret}\""), "for type"),
             ("ERROR (23514): john@example.org is not wanted".into(), "is not wanted"),

@@ -72,7 +72,8 @@ impl Server {
             return Ok(sql);
         }
         let literals: Option<Vec<String>> = bound.into_iter().map(literal).collect();
-        let literals = literals.ok_or_else(|| self.at.refused("has a text with a NUL, which PostgreSQL cannot hold"))?;
+        let literals =
+            literals.ok_or_else(|| self.at.refused("has a text with a NUL, which PostgreSQL cannot hold"))?;
         let name = match self.prepared.get(&sql) {
             Some(name) => name.clone(),
             None => {

@@ -28,11 +28,20 @@ pub(super) struct Shelf<'a> {
 }
 
 impl<'a> Shelf<'a> {
-    pub(super) fn new(permit: &Permit, scope: &'a Scope, id: &'a str, name: &str, on: SideName) -> Result<Shelf<'a>, Failure> {
+    pub(super) fn new(
+        permit: &Permit,
+        scope: &'a Scope,
+        id: &'a str,
+        name: &str,
+        on: SideName,
+    ) -> Result<Shelf<'a>, Failure> {
         for part in [scope.phase.as_str(), name] {
             let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
             if !part.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric()) || !part.bytes().all(plain) {
-                return Err(Failure::RefusedValue(format!("`{id}`: `{}` is no part of a snapshot's name", crate::report::shown(part))));
+                return Err(Failure::RefusedValue(format!(
+                    "`{id}`: `{}` is no part of a snapshot's name",
+                    crate::report::shown(part)
+                )));
             }
         }
         let folder = permit.host().state().join("snapshots");
@@ -61,7 +70,10 @@ impl<'a> Shelf<'a> {
         };
         if !rest.is_some_and(|rest| rest.is_empty() || numbered(rest)) {
             let shown = crate::report::shown(snapshot);
-            return Err(Failure::RefusedValue(format!("`{}`: `{shown}` is no snapshot of this phase, request and side", self.id)));
+            return Err(Failure::RefusedValue(format!(
+                "`{}`: `{shown}` is no snapshot of this phase, request and side",
+                self.id
+            )));
         }
         let path = self.folder.join(snapshot);
         match super::place::is_file(&path) {
@@ -110,7 +122,13 @@ impl<'a> Shelf<'a> {
     }
 
     /// Puts a snapshot back, after keeping what is there now.
-    pub(super) async fn restore(&self, permit: &Permit, on: SideName, database: &str, snapshot: &str) -> Result<(), Failure> {
+    pub(super) async fn restore(
+        &self,
+        permit: &Permit,
+        on: SideName,
+        database: &str,
+        snapshot: &str,
+    ) -> Result<(), Failure> {
         let path = self.path_of(snapshot)?;
         let mut origin = self.origin(&path, snapshot).await?;
         let mut target = open(permit, self.id, on, database, Use::Whole).await?;

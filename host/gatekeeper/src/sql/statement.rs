@@ -43,8 +43,29 @@ const READS: &[&str] =
 const FILES: &[&str] = &["OUTFILE", "DUMPFILE", "LOAD_FILE", "INFILE"];
 /// What no statement begins with: transactions are the host's, and a call has a session of its own.
 const NEVER: &[&str] = &[
-    "ABORT", "ATTACH", "BEGIN", "COMMIT", "COPY", "DEALLOCATE", "DETACH", "DO", "END", "EXECUTE", "HANDLER", "LOAD", "LOCK",
-    "PREPARE", "RELEASE", "RESET", "ROLLBACK", "SAVEPOINT", "SET", "START", "UNLOCK", "USE", "XA",
+    "ABORT",
+    "ATTACH",
+    "BEGIN",
+    "COMMIT",
+    "COPY",
+    "DEALLOCATE",
+    "DETACH",
+    "DO",
+    "END",
+    "EXECUTE",
+    "HANDLER",
+    "LOAD",
+    "LOCK",
+    "PREPARE",
+    "RELEASE",
+    "RESET",
+    "ROLLBACK",
+    "SAVEPOINT",
+    "SET",
+    "START",
+    "UNLOCK",
+    "USE",
+    "XA",
 ];
 
 impl Statement {

@@ -1,7 +1,7 @@
 //! Two folders as sides, a manifest, a journal; and what the tests ask of them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rehome_gatekeeper::types::{Failure, SideName, SqlDifference, SqlValue, Verb};
@@ -29,7 +29,8 @@ impl Lab {
     /// `requests` is the manifest but its head; `DB` in it is the database.
     pub async fn new(requests: &str, database: &str, old: Spot, new: Spot) -> Lab {
         let head = "name = \"probe\"\nversion = \"0.1.0\"\napi = \"0.1\"\nabout = \"tries databases\"\n";
-        let manifest = Manifest::parse(&format!("{head}{}", requests.replace("DB", database))).expect("a good manifest");
+        let manifest =
+            Manifest::parse(&format!("{head}{}", requests.replace("DB", database))).expect("a good manifest");
         let filled = Arc::new(fill(&manifest, Config::default()).expect("nothing to fill"));
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::create_dir(folder.path().join("state")).expect("a folder");
@@ -48,7 +49,8 @@ impl Lab {
             databases: BTreeMap::from([(self.database.clone(), spot.place.clone())]),
         };
         let clock = Arc::new(Clock::default());
-        let host = Host::new(spec(&self.old), spec(&self.new), self.journal.clone(), Arc::new(()), clock, &self.state());
+        let host =
+            Host::new(spec(&self.old), spec(&self.new), self.journal.clone(), Arc::new(()), clock, &self.state());
         let scope = Scope { phase: "p".into(), component: "probe".into(), run, verb, approve: "rehome approve".into() };
         let grants: BTreeSet<String> = self.filled.requests.keys().cloned().collect();
         Session::new(host, scope, self.filled.clone(), grants)
@@ -87,14 +89,13 @@ pub fn ended_badly<T: std::fmt::Debug>(result: Result<T, Failure>) -> String {
 
 pub const SIDES: [SideName; 2] = [SideName::Old, SideName::New];
 
-/// A reason to skip where a server is not installed. In CI it is installed.
-pub fn missing(program: &str, ci_too: bool) -> bool {
-    let folders = ["/usr/sbin", "/usr/bin", "/usr/local/bin"];
-    if Path::new(program).is_file() || folders.iter().any(|folder| Path::new(folder).join(program).is_file()) {
-        return false;
+/// Where a program is. Without it, the reason to skip is printed; in CI those of `needed` must be there.
+pub fn program(name: &str, folders: &[PathBuf], needed: bool) -> Option<PathBuf> {
+    let found = folders.iter().map(|folder| folder.join(name)).find(|path| path.is_file());
+    if found.is_none() {
+        let ci = std::env::var("CI").is_ok_and(|value| value == "true");
+        assert!(!(ci && needed), "CI=true, and {name} is not installed");
+        println!("skipped: {name} is not installed");
     }
-    let ci = std::env::var("CI").is_ok_and(|value| value == "true");
-    assert!(!(ci && ci_too), "CI=true, and {program} is not installed");
-    println!("skipped: {program} is not installed");
-    true
+    found
 }

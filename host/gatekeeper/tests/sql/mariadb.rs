@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, Weak};
 use rehome_gatekeeper::DatabasePlace;
 use rehome_gatekeeper::types::{Failure, SideName, SqlValue, Verb};
 
-use crate::lab::{Lab, SIDES, Spot, difference, ended_badly, missing, text};
+use crate::lab::{Lab, SIDES, Spot, difference, ended_badly, program, text};
 
 /// Two servers in a folder, each with a socket and no network.
 pub struct Servers {
@@ -21,18 +21,16 @@ impl Servers {
     /// None where MariaDB is not installed.
     pub fn shared() -> Option<Arc<Servers>> {
         static SHARED: Mutex<Weak<Servers>> = Mutex::new(Weak::new());
-        if missing("mariadbd", true) {
-            return None;
-        }
+        let program = program("mariadbd", &["/usr/sbin", "/usr/bin", "/usr/local/bin"].map(PathBuf::from), true)?;
         let mut shared = SHARED.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         Some(shared.upgrade().unwrap_or_else(|| {
-            let servers = Arc::new(Servers::start());
+            let servers = Arc::new(Servers::start(&program));
             *shared = Arc::downgrade(&servers);
             servers
         }))
     }
 
-    fn start() -> Servers {
+    fn start(program: &Path) -> Servers {
         let folder = tempfile::tempdir().expect("a folder");
         let (old, new) = (folder.path().join("old"), folder.path().join("new"));
         std::fs::create_dir(&old).expect("a folder");
@@ -45,18 +43,25 @@ impl Servers {
             .output()
             .expect("mariadb-install-db");
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        assert!(Command::new("cp").arg("-a").args([&old, &new]).status().expect("cp").success());
+        let copy =
+            |from: &Path, to: &Path| Command::new("cp").arg("-a").args([from, to]).status().expect("cp").success();
+        assert!(copy(&old, &new));
+        if let Some(other) = other_release() {
+            std::fs::remove_dir_all(old.join("data")).expect("a folder");
+            assert!(copy(&other.join("data"), &old));
+        }
         let mut servers = Servers { folder, running: vec![] };
         for side in SIDES {
-            servers.run(side);
+            servers.run(program, side);
         }
         servers
     }
 
-    fn run(&mut self, side: SideName) {
+    fn run(&mut self, program: &Path, side: SideName) {
         let place = self.place(side);
         let log = std::fs::File::create(place.join("log")).expect("a file");
-        let server = Command::new("mariadbd")
+        let other = other_release().filter(|_| side == SideName::Old);
+        let server = Command::new(other.map_or(program.into(), |other| other.join("mariadbd")))
             .args(["--no-defaults", "--skip-networking", "--performance-schema=OFF", "--skip-log-bin"])
             .args(["--innodb-log-file-size=8M", "--innodb-buffer-pool-size=32M", "--innodb-flush-log-at-trx-commit=2"])
             .args(["--max-allowed-packet=64M", "--event-scheduler=OFF"])
@@ -102,7 +107,13 @@ impl Servers {
     /// What mariadb-dump says of a database.
     fn dump(&self, side: SideName, database: &str, options: &[&str]) -> String {
         let mut client = self.client("mariadb-dump", side);
-        client.args(["--skip-dump-date", "--order-by-primary", "--skip-comments", "--hex-blob", "--max-allowed-packet=64M"]);
+        client.args([
+            "--skip-dump-date",
+            "--order-by-primary",
+            "--skip-comments",
+            "--hex-blob",
+            "--max-allowed-packet=64M",
+        ]);
         let done = client.args(options).arg(database).output().expect("mariadb-dump");
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
         String::from_utf8_lossy(&done.stdout).into_owned()
@@ -116,6 +127,12 @@ impl Drop for Servers {
             let _ = server.wait();
         }
     }
+}
+
+/// To run these tests across releases, as a migration does: a folder with `mariadbd` of another release and its `data`,
+/// with which the old side is run.
+fn other_release() -> Option<PathBuf> {
+    std::env::var_os("REHOME_TEST_OLD_MARIADB").map(PathBuf::from)
 }
 
 fn user() -> String {
@@ -256,8 +273,7 @@ database = "DB"
 reason = "to take it back"
 "#;
 
-const ODD_COLUMNS: &str =
-    "id u i flag d f g s l cs b vb bits y dt dtm ts tm e st j uu ip z geo utf16";
+const ODD_COLUMNS: &str = "id u i flag d f g s l cs b vb bits y dt dtm ts tm e st j uu ip z geo utf16";
 
 /// Every type whose values are easily lost.
 const ODD: &str = "
@@ -267,19 +283,19 @@ CREATE TABLE odd (id INT NOT NULL AUTO_INCREMENT PRIMARY KEY, u BIGINT UNSIGNED,
   dtm DATETIME(6), ts TIMESTAMP NULL, tm TIME(3), e ENUM('a','ü'), st SET('x','y'), j JSON, uu UUID, ip INET6,
   z INT(8) UNSIGNED ZEROFILL, geo POINT, utf16 VARCHAR(20) CHARACTER SET utf16, gen INT AS (i + 1) VIRTUAL,
   kept INT AS (i + 2) STORED) ENGINE=InnoDB";
-const ODD_ROWS: &str = r"
-SET time_zone = '+00:00';
+const ODD_ROWS: &str = r#"
+SET time_zone = '+00:00', sql_mode = 'ALLOW_INVALID_DATES';
 INSERT INTO odd (id) VALUES (0), (-5);
 UPDATE odd SET id = 0 WHERE id > 0;
 INSERT INTO odd (u, i, flag, d, f, g, s, l, cs, b, vb, bits, y, dt, dtm, ts, tm, e, st, j, uu, ip, z, geo, utf16) VALUES
  (18446744073709551615, -128, 255, 12345678901234567890123456789012345.123456789012345678901234567891, 16777217, 0.1,
   'it''s \\ \0 \n 😀', 'größe €', 'Bin', x'00ff27225c0a', x'ff00', b'101010101010', 2155, '0000-00-00', '0000-00-00 00:00:00',
-  '2001-10-28 01:30:00', '-838:59:59.000', 'ü', 'x,y', '{\"a\": [1, null]}', '123e4567-e89b-12d3-a456-426655440000', '::ffff:1.2.3.4',
+  '2001-10-28 01:30:00', '-838:59:59.000', 'ü', 'x,y', '{"a": [1, null]}', '123e4567-e89b-12d3-a456-426655440000', '::ffff:1.2.3.4',
   42, POINT(1.5, -2), '€😀'),
  (0, 127, 0, -0.000000000000000000000000000001, 0.1, 1.7976931348623157e308, '', '', '', '', '', b'0', 0, '2020-02-00',
   '2020-02-31 23:59:59.000001', '2001-10-28 00:30:00', '00:00:00.001', NULL, '', '[]', NULL, NULL, 99999999, NULL, ''),
  (1, 1, 1, 1, 1e-38, 5e-324, REPEAT('x', 200), 'x', 'x', REPEAT(x'00', 60000), 'x', b'1', 1901, '9999-12-31', '9999-12-31 23:59:59.999999',
-  '2038-01-19 03:14:07', '838:59:58.999', 'a', 'y', 'null', NULL, '::', 0, NULL, NULL)";
+  '2038-01-19 03:14:07', '838:59:58.999', 'a', 'y', 'null', NULL, '::', 0, NULL, NULL)"#;
 
 const ACCOUNTS: &str = "
 CREATE TABLE domains (id INT NOT NULL AUTO_INCREMENT PRIMARY KEY, name VARCHAR(50) NOT NULL) ENGINE=InnoDB;
@@ -288,6 +304,11 @@ CREATE TABLE users (id INT NOT NULL AUTO_INCREMENT PRIMARY KEY, domain INT NOT N
   FOREIGN KEY (domain) REFERENCES domains (id) ON DELETE CASCADE) ENGINE=InnoDB;";
 const JOHN: &str = "INSERT INTO domains VALUES (3, 'example.org');
 INSERT INTO users VALUES (9, 3, 'john@example.org', '{SHA512-CRYPT}$6$secret', 1), (10, 3, 'jane@example.org', '{SHA512-CRYPT}$6$other', 1)";
+
+/// `ODD` for both servers: MariaDB has had UUID since 10.7.
+fn odd() -> String {
+    if other_release().is_some() { ODD.replace(" UUID", " CHAR(36)") } else { ODD.to_string() }
+}
 
 /// The requests, with an INSERT that names every column of `odd`.
 fn requests() -> String {
@@ -310,13 +331,17 @@ macro_rules! databases {
 async fn rows_of_every_type_arrive_as_they_were() {
     let at = databases!();
     for side in SIDES {
-        at.sql(side, ODD);
+        at.sql(side, &odd());
     }
     at.sql(SideName::Old, ODD_ROWS);
     at.sql(SideName::New, "INSERT INTO odd (i) VALUES (1)");
     let copied = at.lab.apply().copy("odd").await.unwrap();
     assert_eq!(copied.tables, [("odd".to_string(), 5)]);
-    let counter = |dump: String| dump.split(" AUTO_INCREMENT=").map(|part| part.trim_start_matches(char::is_numeric).to_string()).collect::<String>();
+    let counter = |dump: String| {
+        dump.split(" AUTO_INCREMENT=")
+            .map(|part| part.trim_start_matches(char::is_numeric).to_string())
+            .collect::<String>()
+    };
     assert_eq!(counter(at.dump(SideName::New, &[])), counter(at.dump(SideName::Old, &[])));
     // mariadb-dump writes FLOAT with six digits.
     let floats = "SELECT f + 0e0, HEX(CAST(g AS CHAR)), HEX(geo), HEX(utf16) FROM odd ORDER BY id";
@@ -329,7 +354,7 @@ async fn rows_of_every_type_arrive_as_they_were() {
 #[tokio::test]
 async fn a_query_answers_values_as_the_server_writes_them() {
     let at = databases!();
-    at.sql(SideName::Old, ODD);
+    at.sql(SideName::Old, &odd());
     at.sql(SideName::Old, ODD_ROWS);
     let values = [SqlValue::Integer(-5), text("it's \\ \0 \n 😀")];
     let found = at.lab.session(Verb::Check, 1).query("odd", SideName::Old, &values).await.unwrap();
@@ -363,7 +388,10 @@ async fn statements_run_under_the_servers_own_settings() {
 async fn a_read_writes_neither_files_nor_rows() {
     let at = databases!();
     at.sql(SideName::Old, "CREATE TABLE t (a INT) ENGINE=InnoDB");
-    at.servers.routine(&at.name, "CREATE FUNCTION writes() RETURNS INT MODIFIES SQL DATA BEGIN INSERT INTO t VALUES (1); RETURN 1; END");
+    at.servers.routine(
+        &at.name,
+        "CREATE FUNCTION writes() RETURNS INT MODIFIES SQL DATA BEGIN INSERT INTO t VALUES (1); RETURN 1; END",
+    );
     let session = at.lab.session(Verb::Check, 1);
     for name in ["outfile", "hidden"] {
         let result = session.query(name, SideName::Old, &[]).await;
@@ -378,7 +406,7 @@ async fn a_read_writes_neither_files_nor_rows() {
 #[tokio::test]
 async fn execute_binds_values_and_counts_rows() {
     let at = databases!();
-    at.sql(SideName::New, ODD);
+    at.sql(SideName::New, &odd());
     at.sql(SideName::New, "INSERT INTO odd (id, s) VALUES (1, 'a'), (2, 'b')");
     let values = [text("x'; DROP TABLE odd; -- \\"), SqlValue::Integer(2)];
     assert_eq!(at.lab.apply().execute("update", SideName::New, &values).await, Ok(1));
@@ -405,7 +433,10 @@ async fn a_copy_that_breaks_off_leaves_the_former_rows_and_says_nothing_of_them(
     }
     at.sql(SideName::Old, JOHN);
     at.lab.apply().copy("users").await.unwrap();
-    assert_eq!(at.sql(SideName::New, "SELECT id, domain, email, quota FROM users WHERE id = 9"), "9\t3\tjohn@example.org\t0");
+    assert_eq!(
+        at.sql(SideName::New, "SELECT id, domain, email, quota FROM users WHERE id = 9"),
+        "9\t3\tjohn@example.org\t0"
+    );
     at.sql(SideName::Old, "ALTER TABLE users DROP KEY email; UPDATE users SET email = 'it''s@example.org'");
     let words = ended_badly(at.lab.apply().copy("users").await);
     assert!(words.contains("1062") && words.contains("for key") && words.contains("row 2 of step `users`"), "{words}");
@@ -418,6 +449,32 @@ async fn a_copy_that_breaks_off_leaves_the_former_rows_and_says_nothing_of_them(
     for secret in ["SHA512", "secret", "it's"] {
         assert!(!at.lab.journal_holds(secret).await, "{secret}");
     }
+}
+
+#[tokio::test]
+async fn a_copy_whose_connection_is_cut_leaves_the_former_rows() {
+    let at = databases!();
+    for side in SIDES {
+        at.sql(side, ACCOUNTS);
+        at.sql(side, JOHN);
+    }
+    // Each row takes so long that the connection is cut while one is written.
+    at.sql(SideName::New, "CREATE TRIGGER slow BEFORE INSERT ON users FOR EACH ROW SET @slept = SLEEP(60)");
+    let (servers, name) = (at.servers.clone(), at.name.clone());
+    let cut = tokio::task::spawn_blocking(move || {
+        let find = "SELECT id FROM information_schema.processlist WHERE db = DATABASE() AND state = 'User sleep'";
+        for _ in 0..1200 {
+            match servers.sql(SideName::New, &name, find).as_str() {
+                "" => std::thread::sleep(std::time::Duration::from_millis(50)),
+                id => return servers.sql(SideName::New, &name, &format!("KILL CONNECTION {id}")),
+            }
+        }
+        panic!("no row was written");
+    });
+    let result = at.lab.apply().copy("users").await;
+    cut.await.unwrap();
+    assert!(matches!(result, Err(Failure::Unreachable(_))), "{result:?}");
+    assert_eq!(at.sql(SideName::New, "SELECT COUNT(*), MIN(quota) FROM users"), "2\t1");
 }
 
 #[tokio::test]
@@ -445,7 +502,7 @@ async fn rows_go_into_no_table_without_transactions() {
 
 /// Tables that need each other, views in the wrong order, triggers, a first column over 16 MiB.
 fn whole(at: &Databases) {
-    at.sql(SideName::Old, ODD);
+    at.sql(SideName::Old, &odd());
     at.sql(SideName::Old, ODD_ROWS);
     at.sql(SideName::Old, ACCOUNTS);
     at.sql(SideName::Old, JOHN);
@@ -521,10 +578,18 @@ async fn a_snapshot_that_is_not_whole_changes_nothing() {
     let path = at.lab.state().join("snapshots").join(&name);
     let whole = std::fs::read_to_string(&path).unwrap();
     let lines: Vec<&str> = whole.lines().collect();
-    for broken in [lines[..lines.len() - 1].join("\n"), lines[..2].join("\n"), [lines[0], lines[lines.len() - 1]].join("\n"), String::new()] {
+    for broken in [
+        lines[..lines.len() - 1].join("\n"),
+        lines[..2].join("\n"),
+        [lines[0], lines[lines.len() - 1]].join("\n"),
+        String::new(),
+    ] {
         std::fs::write(&path, broken).unwrap();
         let result = at.lab.apply().restore_snapshot("mail", SideName::New, &name).await;
-        assert!(matches!(&result, Err(Failure::Other(tool)) if tool.diagnostic.contains("no whole snapshot")), "{result:?}");
+        assert!(
+            matches!(&result, Err(Failure::Other(tool)) if tool.diagnostic.contains("no whole snapshot")),
+            "{result:?}"
+        );
     }
     assert_eq!(at.sql(SideName::New, "SELECT COUNT(*) FROM users"), "2");
 }

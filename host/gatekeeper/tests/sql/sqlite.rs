@@ -325,12 +325,17 @@ async fn whole_tables_are_the_same_afterwards() {
     files.run(SideName::Old, ODD).await;
     files.run(SideName::New, "CREATE TABLE odd (other); INSERT INTO odd VALUES (1); CREATE TABLE mine (a)").await;
     let before = files.lab.session(Verb::Check, 1).compare_rows("all").await.unwrap();
-    assert!(before.contains(&difference("odd", 5, 1, false)) && before.contains(&difference("view first", 0, 0, false)));
+    assert!(
+        before.contains(&difference("odd", 5, 1, false)) && before.contains(&difference("view first", 0, 0, false))
+    );
     let copied = files.lab.apply().copy("all").await.unwrap();
     assert!(copied.tables.contains(&("odd".into(), 5)), "{copied:?}");
     assert_eq!(files.rows(SideName::New, QUOTED).await, files.rows(SideName::Old, QUOTED).await);
     let made = files.rows(SideName::New, MADE).await;
-    assert_eq!(made.iter().filter(|made| !made.starts_with("tablemine")).count(), files.rows(SideName::Old, MADE).await.len());
+    assert_eq!(
+        made.iter().filter(|made| !made.starts_with("tablemine")).count(),
+        files.rows(SideName::Old, MADE).await.len()
+    );
     let after = files.lab.session(Verb::Verify, 1).compare_rows("all").await.unwrap();
     assert!(after.iter().all(|difference| difference.equal), "{after:?}");
     files.run(SideName::New, "INSERT INTO counted DEFAULT VALUES").await;
@@ -374,7 +379,9 @@ async fn a_snapshot_is_taken_once_a_run_is_private_and_can_be_put_back() {
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(std::fs::metadata(path.parent().unwrap()).unwrap().permissions().mode() & 0o777, 0o700);
 
-    files.run(SideName::New, "DELETE FROM odd; DROP TRIGGER odd_log; CREATE TABLE later (a); PRAGMA user_version = 18").await;
+    files
+        .run(SideName::New, "DELETE FROM odd; DROP TRIGGER odd_log; CREATE TABLE later (a); PRAGMA user_version = 18")
+        .await;
     assert_eq!(files.lab.apply().snapshot("mail", SideName::New).await.unwrap(), "p-1-mail-new", "not taken again");
     let undo = files.lab.session(Verb::Undo, 2);
     undo.restore_snapshot("mail", SideName::New, "p-1-mail-new").await.unwrap();
@@ -402,7 +409,14 @@ async fn only_snapshots_of_this_request_and_side_are_put_back() {
     let files = Files::new().await;
     let session = files.lab.apply();
     session.snapshot("mail", SideName::Old).await.unwrap();
-    for name in ["p-1-mail-old", "../journal.db", "p-1-mail-new/../../journal.db", "q-1-mail-new", "p-1-mail-new-before-restore-", ""] {
+    for name in [
+        "p-1-mail-old",
+        "../journal.db",
+        "p-1-mail-new/../../journal.db",
+        "q-1-mail-new",
+        "p-1-mail-new-before-restore-",
+        "",
+    ] {
         let result = session.restore_snapshot("mail", SideName::New, name).await;
         assert!(matches!(result, Err(Failure::RefusedValue(_))), "{name}: {result:?}");
     }

@@ -8,7 +8,7 @@ use IO::File;
 use Config;
 
 my ($tree, $beside, $old) = @ARGV;
-my ($LONGEST, $PIECE, $MANY, $VERSIONS, $O_NOATIME, $OMIT) = (1 << 20, 65536, 16, 10000, 0x40000, (1 << 30) - 2);
+my ($LONGEST, $PIECE, $FEW, $VERSIONS, $O_NOATIME, $OMIT) = (1 << 20, 65536, 16, 10000, 0x40000, (1 << 30) - 2);
 $ENV{PATH} = '/usr/sbin:/usr/bin:/sbin:/bin';
 $ENV{LC_ALL} = 'C';
 umask 0;
@@ -23,7 +23,8 @@ my %machines = (
 my ($call) = map { $machines{$_} } grep { $Config{archname} =~ /^$_/ } keys %machines;
 
 my ($root, $here, $here_handle, $locked, %user, %group, %uid, %gid);
-my ($writing, %written, %changed, $changed_elsewhere);
+my ($writing, %changed);
+my ($files, $others) = ({}, {}); # to sync: {few => [handles], file_systems => {device => handle}}
 my ($in, $out) = ('', '');
 
 # Frames
@@ -184,13 +185,11 @@ sub now {
     my ($seconds, $nanoseconds) = unpack($call->[7], $buffer);
     return $seconds + $nanoseconds / 1e9;
 }
-sub ripen { # wait until a later change must have a later time
+sub unripe { # how long to wait until a later change must have a later time
     my (@stat) = @_;
     my $tick = $stat[13] ? 0.05 : 1.05;
     my $wait = $stat[9] + $stat[13] / 1e9 + $tick - now();
-    return 0 if $wait <= 0 || $wait > $tick + 0.02;
-    select(undef, undef, undef, $wait);
-    return 1;
+    return $wait <= 0 || $wait > $tick + 0.02 ? 0 : $wait;
 }
 sub open_quietly {
     my ($name, $more) = @_;
@@ -204,10 +203,14 @@ sub fetch {
     my $handle = open_quietly(place($file));
     my @before = look($handle);
     fault('regular') if !S_ISREG($before[2]);
-    @before = look($handle) if $ripen && ripen(@before);
+    my $wait = $ripen ? unripe(@before) : 0;
+    if ($wait) { select(undef, undef, undef, $wait); @before = look($handle) }
+    # Written to again: perhaps at this moment, and the time of a write is that of its beginning.
+    my $restless = $ripen && unripe(@before);
     my $left = $before[7];
     fault('large') if $left > $most;
     tell_back('o', $left, $before[9], $before[13]);
+    if ($restless) { tell_back('c', 1); return }
     while ($left > 0) {
         my $got = sysread($handle, my $piece, $left < $PIECE ? $left : $PIECE);
         if (!defined $got) { next if $!{EINTR}; system_fault() }
@@ -224,7 +227,6 @@ sub begin {
     $writing = { path => $path };
     my $done = eval {
         my $name = place($path);
-        $writing->{folder} = $here_handle;
         sysopen($writing->{handle}, $name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600) or system_fault();
         1;
     };
@@ -249,35 +251,41 @@ sub finish {
     give($w->{handle}, \@stat, $user, $group);
     chmod($mode, $w->{handle}) or system_fault();
     set_time($w->{handle}, $seconds, $nanoseconds) if $seconds ne '';
-    $w->{handle}->sync or system_fault() if !$call;
-    close($w->{handle}) or system_fault();
-    $written{$stat[0]} ||= $w->{folder};
+    note($files, $w->{handle});
     $changed{parent_of($w->{path})} = 1;
 }
-sub sync_file_system { my ($handle) = @_; syscall($call->[3], fileno($handle)) == 0 or system_fault() }
+# Durability: a few are synced one by one, many by one syncfs a file system
+
+sub note { # something to sync later
+    my ($handles, $handle) = @_;
+    if (!$call) { $handle->sync or system_fault(); return }
+    push @{ $handles->{few} }, $handle;
+    return if @{ $handles->{few} } <= $FEW;
+    $handles->{file_systems}{ (stat $_)[0] } ||= $_ for @{ delete $handles->{few} };
+}
+sub sync_noted {
+    my ($handles) = @_;
+    for my $handle (@{ $handles->{few} || [] }) { $handle->sync or system_fault() }
+    for my $handle (values %{ $handles->{file_systems} || {} }) {
+        syscall($call->[3], fileno($handle)) == 0 or system_fault();
+    }
+}
 sub sync_content {
-    my @handles = values %written;
-    %written = ();
-    return if !$call;
-    sync_file_system($_) for @handles;
+    my $handles = $files;
+    $files = {};
+    sync_noted($handles);
 }
 sub settle {
-    my @paths = sort keys %changed;
-    my $elsewhere = $changed_elsewhere;
-    (%changed, $changed_elsewhere) = ();
-    my $by_file_system = $call && ($elsewhere || @paths > $MANY);
-    my %synced;
-    if ($elsewhere) {
-        if ($call) { sync_file_system($root); $synced{(stat $root)[0]} = 1 }
-        else { system('/bin/sync') == 0 or fault('E' . EIO) }
-    }
+    my ($handles, @paths) = ($others, sort keys %changed);
+    $others = {};
+    %changed = ();
     for my $path (@paths) {
         my $handle = eval { folder($path) };
+        # A folder that was itself set aside meanwhile needs nothing: it was part of what was moved.
         if (!$handle) { next if vanished($@); die $@ }
-        if (!$by_file_system) { $handle->sync or system_fault(); next }
-        my $device = (stat $handle)[0];
-        sync_file_system($handle) if !$synced{$device}++;
+        note($handles, $handle);
     }
+    sync_noted($handles);
 }
 
 # Owners, modes, times
@@ -319,6 +327,8 @@ sub set_time { # of a file that is open, or of a link by its bare name
 sub correct {
     my ($path, $kind, $mode, $user, $group, $seconds, $nanoseconds) = @_;
     my $name = place($path);
+    # Bringing a folder to the disk brings the inodes that changed before along, on ext4 and xfs.
+    $changed{parent_of($path)} = 1 if $kind ne 'd';
     my $what = $kind eq 'l' ? $name : open_quietly($name);
     my @stat = look($what);
     fault('regular') if kind($stat[2]) ne $kind;
@@ -382,12 +392,14 @@ sub move_aside { # to BASE/PREFIX/LABEL/path; where that is taken, below LABEL~2
     for my $version (1 .. $VERSIONS) {
         my $labelled = $version == 1 ? $label : "$label~$version";
         chdir($store) or system_fault();
-        my $free = eval { enter_or_make($_) for $labelled, split(m{/}, parent_of($path)); 1 };
+        my $place;
+        my $free = eval { $place = enter_or_make($_) for $labelled, split(m{/}, parent_of($path)); 1 };
         if (!$free) { next if fault_is($@, ENOTDIR, ELOOP); die $@ }
         # Nobody else writes here: the folder is ours, mode 0700, and the tree is locked.
         next if lstat($name);
         $!{ENOENT} or system_fault();
         rename(through($folder, $name), $name) or system_fault();
+        note($others, $place);
         return;
     }
     fault('E' . EEXIST);
@@ -399,7 +411,7 @@ sub set_aside {
     if (!lstat($name)) { return if $!{ENOENT}; system_fault() }
     my $folder = $here_handle;
     undef $here;
-    $changed{parent_of($path)} = $changed_elsewhere = 1;
+    $changed{parent_of($path)} = 1;
     if ($beside ne '' && chdir($root)) {
         my $done = eval {
             my $parent;

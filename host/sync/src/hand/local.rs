@@ -1,7 +1,8 @@
 //! The local hand: works in a tree of this machine as this user, on a thread of its own.
 //! Invariant: every path is opened component by component from the root's handle with O_NOFOLLOW, and only bare names
-//! are acted on; so a symbolic link swapped in on the way leads nowhere. What each request does: `local_list`, `local_write`, `local_files`.
+//! are acted on; so a symbolic link swapped in on the way leads nowhere. What each request does: `local_list`, `local_write`, `local_files`, `local_durable`.
 
+use super::local_durable::Durable;
 use super::local_write::Writing;
 use super::names::Names;
 use super::session::{Replies, Requests, Session};
@@ -10,7 +11,6 @@ use crate::{Error, Space, escape, path};
 use rustix::fd::OwnedFd;
 use rustix::fs::{FlockOperation, Mode, OFlags, ResolveFlags, flock, fstatvfs, open, openat, openat2};
 use rustix::io::Errno;
-use std::collections::{BTreeSet, HashMap};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::rc::Rc;
@@ -26,12 +26,7 @@ pub(super) struct Local {
     pub(super) beside: Option<Vec<u8>>,
     pub(super) names: Names,
     pub(super) writing: Option<Writing>,
-    /// A handle on every file system that was written to since the last `Sync`.
-    pub(super) written: HashMap<u64, Rc<OwnedFd>>,
-    /// Folders whose names changed since the last `Settle`.
-    pub(super) changed: BTreeSet<Vec<u8>>,
-    /// Names changed in folders that have no path below the root.
-    pub(super) changed_elsewhere: bool,
+    pub(super) durable: Durable,
     /// The folder that was opened last: most requests stay in one.
     here: Option<(Vec<u8>, Rc<OwnedFd>)>,
 }
@@ -60,9 +55,7 @@ pub(crate) async fn open_local(
             beside,
             names: Names::default(),
             writing: None,
-            written: HashMap::new(),
-            changed: BTreeSet::new(),
-            changed_elsewhere: false,
+            durable: Durable::default(),
             here: None,
         };
         local.serve(requests, &replies, &stop);

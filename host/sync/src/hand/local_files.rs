@@ -28,7 +28,7 @@ impl Local {
     ) -> Result<(), Fault> {
         let (folder, name) = self.place(path)?;
         symlinkat(points_to, &*folder, name)?;
-        self.changed.insert(path::parent_of(path).to_vec());
+        self.note_folder(path::parent_of(path));
         self.correct(path, Kind::Symlink, None, owner, Some(modified))
     }
 
@@ -42,8 +42,8 @@ impl Local {
             linkat(&*old, old_name, &*new, new_name, AtFlags::empty())?;
             unlinkat(&*old, old_name, AtFlags::empty())?;
         }
-        self.changed.insert(path::parent_of(from).to_vec());
-        self.changed.insert(path::parent_of(to).to_vec());
+        self.note_folder(path::parent_of(from));
+        self.note_folder(path::parent_of(to));
         self.forget_place();
         Ok(())
     }
@@ -52,7 +52,7 @@ impl Local {
         let (old, old_name) = self.place(existing)?;
         let (folder, name) = self.place(new)?;
         linkat(&*old, old_name, &*folder, name, AtFlags::empty())?;
-        self.changed.insert(path::parent_of(new).to_vec());
+        self.note_folder(path::parent_of(new));
         Ok(())
     }
 
@@ -65,7 +65,7 @@ impl Local {
             }
             Err(errno) => return Err(errno.into()),
         }
-        self.changed.insert(path::parent_of(path).to_vec());
+        self.note_folder(path::parent_of(path));
         self.correct(path, Kind::Folder, None, owner, None)
     }
 
@@ -78,6 +78,10 @@ impl Local {
         modified: Option<Time>,
     ) -> Result<(), Fault> {
         let (folder, name) = self.place(path)?;
+        if kind != Kind::Folder {
+            // Bringing a folder to the disk brings the inodes that changed before along, on ext4 and xfs.
+            self.note_folder(path::parent_of(path));
+        }
         if kind == Kind::Symlink {
             return self.correct_symlink(&folder, name, owner, modified);
         }
@@ -122,7 +126,7 @@ impl Local {
     pub(super) fn remove(&mut self, path: &[u8]) -> Result<(), Fault> {
         let (folder, name) = self.place(path)?;
         unlinkat(&*folder, name, AtFlags::empty())?;
-        self.changed.insert(path::parent_of(path).to_vec());
+        self.note_folder(path::parent_of(path));
         Ok(())
     }
 
@@ -135,22 +139,22 @@ impl Local {
             return Ok(());
         }
         self.forget_place();
-        self.changed.insert(path::parent_of(path).to_vec());
-        self.changed_elsewhere = true;
+        self.note_folder(path::parent_of(path));
         if let Some(beside) = self.beside.clone()
             && let Ok(parent) = openat(&self.root, "..", FOLDER, Mode::empty())
         {
             match move_aside(&folder, name, &parent, &[ASIDE.as_bytes(), &beside], label, path) {
                 // Another file system, or a folder that this user may not write to: then inside the tree.
                 Err(Errno::XDEV | Errno::ACCESS | Errno::PERM | Errno::ROFS) => {}
-                other => return Ok(other?),
+                other => return self.note_other_folder(other?),
             }
         }
-        Ok(move_aside(&folder, name, &self.root, &[ASIDE.as_bytes()], label, path)?)
+        let place = move_aside(&folder, name, &self.root, &[ASIDE.as_bytes()], label, path)?;
+        self.note_other_folder(place)
     }
 }
 
-/// Moves `folder`/`name` to `base`/`prefix`/`label`/`path`; where that is taken, below `label~2`, `label~3`, …
+/// Moves `folder`/`name` to `base`/`prefix`/`label`/`path`; where that is taken, below `label~2`, `label~3`, … Returns that folder.
 fn move_aside(
     folder: &OwnedFd,
     name: &[u8],
@@ -158,7 +162,7 @@ fn move_aside(
     prefix: &[&[u8]],
     label: &str,
     path: &[u8],
-) -> Result<(), Errno> {
+) -> Result<OwnedFd, Errno> {
     let mut store = openat(base, ".", FOLDER, Mode::empty())?;
     for part in prefix {
         store = open_or_make(&store, part)?;
@@ -175,7 +179,8 @@ fn move_aside(
         };
         // Nobody else writes here: the folder is ours, mode 0700, and the tree is locked.
         if matches!(statat(&place, name, AtFlags::SYMLINK_NOFOLLOW), Err(Errno::NOENT)) {
-            return renameat(folder, name, &place, name);
+            renameat(folder, name, &place, name)?;
+            return Ok(place);
         }
     }
     Err(Errno::EXIST)

@@ -1,4 +1,4 @@
-//! The local hand reads and writes content, and makes it durable.
+//! The local hand reads and writes content.
 //! Invariant: a new file is created exclusively under the name that was asked for (a temporary one), gets owner, mode and
 //! time before it is closed, and its name is only trusted after `Sync`. See `local_files` for names.
 
@@ -9,15 +9,10 @@ use super::{Fault, Reply, Time, Why};
 use crate::{Kind, Owner, path};
 use rustix::fd::OwnedFd;
 use rustix::fs::{
-    Gid, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT, Uid, fchmod, fchown, fstat, fsync, futimens, openat,
-    syncfs,
+    Gid, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT, Uid, fchmod, fchown, fstat, futimens, openat,
 };
 use rustix::io::Errno;
-use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-/// Above so many changed folders one `syncfs` is cheaper than an `fsync` of each.
-const MANY_FOLDERS: usize = 16;
 
 /// A file that is being written; what went wrong is told when it is finished.
 pub(super) struct Writing {
@@ -37,11 +32,16 @@ impl Local {
             std::thread::sleep(wait);
             before = fstat(&handle)?;
         }
+        // Written to again: perhaps at this moment, and the time of a write is that of its beginning.
+        let restless = ripen && unripe(modified(&before)).is_some();
         let size = u64::try_from(before.st_size).unwrap_or(0);
         if size > most {
             return Err(Why::TooLarge.into());
         }
         tell(replies, Reply::Opened { size, modified: modified(&before) })?;
+        if restless {
+            return Ok(Reply::Closed { changed: true });
+        }
         let mut left = size;
         while left > 0 {
             let piece = read_piece(&handle, usize::try_from(left).unwrap_or(usize::MAX))?;
@@ -82,11 +82,8 @@ impl Local {
         if let Some(modified) = modified {
             futimens(&file, &times(modified))?;
         }
-        let parent = path::parent_of(&path);
-        let folder = self.folder(parent)?;
-        self.written.entry(stat.st_dev).or_insert(folder);
-        self.changed.insert(parent.to_vec());
-        Ok(())
+        self.note_folder(path::parent_of(&path));
+        self.note_file(file)
     }
 
     /// Changes user and group where they differ: only root may, so asking for what is there already must not fail.
@@ -101,37 +98,6 @@ impl Local {
 
     pub(super) fn ids(&mut self, owner: Option<&Owner>) -> Result<Option<(u32, u32)>, Fault> {
         owner.map(|owner| Ok((self.names.uid(&owner.user)?, self.names.gid(&owner.group)?))).transpose()
-    }
-
-    pub(super) fn sync(&mut self) -> Result<(), Fault> {
-        for handle in std::mem::take(&mut self.written).into_values() {
-            syncfs(&*handle)?;
-        }
-        Ok(())
-    }
-
-    pub(super) fn settle(&mut self) -> Result<(), Fault> {
-        let folders = std::mem::take(&mut self.changed);
-        let elsewhere = std::mem::take(&mut self.changed_elsewhere);
-        let by_file_system = elsewhere || folders.len() > MANY_FOLDERS;
-        let mut synced = std::collections::BTreeSet::new();
-        if elsewhere {
-            syncfs(&self.root)?;
-            synced.insert(fstat(&self.root)?.st_dev);
-        }
-        for folder in folders {
-            // A folder that was itself set aside meanwhile needs nothing: it was part of what was moved.
-            let handle: Rc<OwnedFd> = match self.folder(&folder) {
-                Err(fault) if fault.vanished() => continue,
-                other => other?,
-            };
-            if !by_file_system {
-                fsync(&*handle)?;
-            } else if synced.insert(fstat(&*handle)?.st_dev) {
-                syncfs(&*handle)?;
-            }
-        }
-        Ok(())
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod agent;
 mod local;
+mod local_durable;
 mod local_files;
 mod local_list;
 mod local_write;
@@ -48,7 +49,8 @@ pub(crate) enum Request {
         below: Vec<u8>,
         depth: u32,
     },
-    /// A regular file's content: `Opened`, `Data`…, `Closed`. `ripen`: wait until a later change must show in its time.
+    /// A regular file's content: `Opened`, `Data`…, `Closed`. `ripen`: wait until a later change must show in its time;
+    /// one that is written to all the time is `changed`, without content.
     Fetch {
         file: Vec<u8>,
         most: u64,

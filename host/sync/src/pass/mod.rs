@@ -113,6 +113,7 @@ impl Pass<'_> {
         self.total = (plan.copies.len() + plan.renames.len() + plan.links.len()) as u64;
         self.progress();
 
+        self.announce(self.units_of(&source, &plan)).await?;
         self.remove_leftovers(&target.leftovers).await?;
         self.clear_conflicts(&plan.conflicts).await?;
         self.make_folders(&source, &plan.folders).await?;
@@ -177,6 +178,7 @@ impl Pass<'_> {
             let target = scope::list_units(&mut self.target, &units, &self.layout).await?;
             let plan = plan(&source, &target, self.options, &self.layout, self.exact());
             self.total += (plan.copies.len() + plan.renames.len() + plan.links.len()) as u64;
+            self.announce(self.units_of(&source, &plan)).await?;
             self.carry_out(&source, &plan).await?;
         }
         for unit in std::mem::take(&mut self.again) {
@@ -185,6 +187,32 @@ impl Pass<'_> {
                 .push((unit, "it kept changing during the pass; the next one brings the rest".to_owned()));
         }
         Ok(())
+    }
+
+    /// Where a plan would change something.
+    fn units_of(&self, source: &Listing, plan: &Plan) -> BTreeSet<RelativePath> {
+        let listed = plan.copies.iter().map(|copy| copy.source).chain(plan.folders.iter().copied());
+        let listed = listed.map(|index| &source.entries[index].path);
+        let renamed = plan.renames.iter().flat_map(|rename| [&rename.from, &rename.to]);
+        let named = listed
+            .chain(renamed)
+            .chain(plan.links.iter().map(|link| &link.path))
+            .chain(plan.corrections.iter().map(|correction| &correction.path))
+            .chain(plan.extras.iter().map(|extra| &extra.path))
+            .chain(plan.conflicts.iter());
+        let mut units: BTreeSet<RelativePath> = named.map(|path| self.layout.unit(path.as_bytes())).collect();
+        let folders = plan.folders.iter().map(|&index| &source.entries[index].path);
+        units.extend(folders.filter(|path| self.layout.is_mailbox(path.as_bytes())).cloned());
+        units
+    }
+
+    /// Whoever watches knows of a change before it is made: a killed pass leaves no folder that nobody knows of.
+    async fn announce(&self, units: BTreeSet<RelativePath>) -> Result<(), Error> {
+        let folders: Vec<Vec<u8>> = units.into_iter().map(RelativePath::into_bytes).collect();
+        if folders.is_empty() {
+            return Ok(());
+        }
+        self.observer.touching(&folders).await.map_err(|why| Error::Unrecorded { why })
     }
 
     fn deletes(&self) -> bool {

@@ -137,7 +137,11 @@ impl Pass<'_> {
     pub(super) async fn correct(&mut self, corrections: &[Correction]) -> Result<(), Error> {
         // Those of folders come last: a folder that its owner may not write to is written to until then.
         let files: Vec<&Correction> = corrections.iter().filter(|correction| correction.kind != Kind::Folder).collect();
-        self.correct_all(&files).await
+        if files.is_empty() {
+            return Ok(());
+        }
+        self.correct_all(&files).await?;
+        self.settle().await
     }
 
     async fn correct_all(&mut self, corrections: &[&Correction]) -> Result<(), Error> {

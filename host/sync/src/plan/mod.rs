@@ -260,3 +260,65 @@ impl SyncOptions {
         if entry.kind == Kind::Folder || self.set_id { entry.mode & 0o7777 } else { entry.mode & 0o1777 }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Strategy;
+
+    fn entry(path: &str, kind: Kind, inode: u64) -> Entry {
+        Entry {
+            path: RelativePath::new(path).unwrap(),
+            kind,
+            size: 4,
+            modified: (1, 0),
+            mode: 0o600,
+            owner: "vmail".into(),
+            group: "vmail".into(),
+            links: 1,
+            inode: (1, inode),
+            points_to: None,
+        }
+    }
+
+    fn mailbox(messages: &[(&str, u64)]) -> Listing {
+        let folders = ["cur", "new", "tmp"].map(|name| entry(name, Kind::Folder, 1));
+        let messages = messages.iter().map(|&(path, inode)| entry(path, Kind::File, inode));
+        let mut entries: Vec<Entry> = folders.into_iter().chain(messages).collect();
+        entries.sort_by(|a, b| a.path.cmp(&b.path));
+        Listing { entries, ..Listing::default() }
+    }
+
+    fn planned(source: &Listing, target: &Listing) -> Plan {
+        let options = SyncOptions { strategy: Strategy::Maildir, delete: true, ..SyncOptions::default() };
+        let layout = Layout::find(options.strategy, [source, target]);
+        plan(source, target, &options, &layout, true)
+    }
+
+    fn copied<'a>(plan: &Plan, source: &'a Listing) -> Vec<&'a [u8]> {
+        plan.copies.iter().map(|copy| source.entries[copy.source].path.as_bytes()).collect()
+    }
+
+    #[test]
+    fn a_message_listed_twice_on_its_way_is_copied_once_under_its_later_name() {
+        let source = mailbox(&[("new/1.host", 7), ("cur/1.host:2,S", 7)]);
+        assert_eq!(copied(&planned(&source, &mailbox(&[])), &source), [b"cur/1.host:2,S"]);
+        let plan = planned(&source, &mailbox(&[("new/1.host", 9)]));
+        assert_eq!((plan.copies.len(), plan.renames.len(), plan.extras.len()), (0, 1, 0), "{plan:?}");
+    }
+
+    #[test]
+    fn two_messages_of_one_base_name_are_both_kept() {
+        let source = mailbox(&[("new/1.host", 7), ("cur/1.host:2,S", 8)]);
+        let plan = planned(&source, &mailbox(&[("cur/1.host:2,F", 9)]));
+        assert_eq!((plan.copies.len(), plan.renames.len(), plan.extras.len()), (1, 1, 0), "{plan:?}");
+    }
+
+    #[test]
+    fn a_share_is_rounded_down() {
+        assert_eq!(
+            (percent_of(10.0, 99), percent_of(100.0, 7), percent_of(-1.0, 7), percent_of(f32::NAN, 7)),
+            (9, 7, 0, 0)
+        );
+    }
+}

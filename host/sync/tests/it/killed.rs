@@ -127,6 +127,49 @@ with_both_hands! {
         assert!(exists(&pair.target, b"user/cur/1.host:2,RS") && !exists(&pair.target, b"user/cur/2.host:2,"));
     }
 
+    async fn what_appears_on_the_target_meanwhile_is_not_overwritten_when_only_adding(hands: Hands) {
+        let pair = Pair::new(hands);
+        mailbox(&pair.source, b"user");
+        write(&pair.source, b"user/cur/1.host:2,", b"mail", 0);
+        let (source, target) = pair.trees().await;
+        let appears = WhenListed::new(|| write(&pair.target, b"user/cur/1.host:2,", b"theirs", 0));
+        let options = rehome_sync::SyncOptions { add_only: true, ..maildir() };
+        let report = sync(&source, &target, &options, &appears).await.unwrap();
+        assert_eq!((report.copied, read(&pair.target, b"user/cur/1.host:2,").as_slice()), (0, &b"theirs"[..]));
+        assert!(unfinished(&pair.target).is_empty());
+    }
+
+    async fn a_file_that_is_rewritten_while_it_is_read_is_not_taken(hands: Hands) {
+        let pair = Pair::new(hands);
+        write(&pair.source, b"log", &[b'a'; 3_000_000], 0);
+        let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let writer = {
+            let (stop, file) = (stop.clone(), pair.source.join("log"));
+            std::thread::spawn(move || {
+                use std::os::unix::fs::FileExt;
+                let file = fs::File::options().write(true).open(file).unwrap();
+                for letter in (b'a'..=b'z').cycle() {
+                    file.write_all_at(&vec![letter; 3_000_000], 0).unwrap();
+                    if stop.load(std::sync::atomic::Ordering::Relaxed) {
+                        return;
+                    }
+                }
+            })
+        };
+        let mut skipped = 0;
+        // Until a pass has met it in the middle of a write.
+        while skipped == 0 {
+            skipped += pair.pass(&plain()).await.skipped.len();
+            if exists(&pair.target, b"log") {
+                let content = read(&pair.target, b"log");
+                assert!(content.iter().all(|byte| *byte == content[0]), "torn");
+            }
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        writer.join().unwrap();
+        pair.converge(&plain()).await;
+    }
+
     async fn a_source_that_never_holds_still_is_followed_and_nothing_is_torn(hands: Hands) {
         let pair = Pair::new(hands);
         mailbox(&pair.source, b"user");

@@ -287,6 +287,13 @@ with_both_hands! {
         std::os::unix::fs::lchown(pair.source.join("d/file"), Some(2), Some(8)).unwrap();
         std::os::unix::fs::lchown(pair.source.join("d/link"), Some(8), Some(2)).unwrap();
         std::os::unix::fs::lchown(pair.source.join("d"), Some(8), Some(8)).unwrap();
+        // A change of owner takes these bits away, so they come after it.
+        write(&pair.source, b"d/tool", b"x", 0);
+        set_mode(&pair.source.join("d/tool"), 0o6755);
+        let with_bits = SyncOptions { set_id: true, owner: Some(Owner { user: "mail".to_owned(), group: "mail".to_owned() }), ..plain() };
+        pair.pass(&with_bits).await;
+        assert_eq!(fs::metadata(pair.target.join("d/tool")).unwrap().mode() & 0o7777, 0o6755);
+        fs::remove_file(pair.source.join("d/tool")).unwrap();
         pair.converge(&plain()).await;
         let owner = Some(Owner { user: "mail".to_owned(), group: "1234567".to_owned() });
         let options = SyncOptions { owner, ..plain() };

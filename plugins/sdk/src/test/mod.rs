@@ -16,6 +16,8 @@ mod calls;
 pub(crate) mod imports;
 mod rules;
 mod script;
+#[cfg(test)]
+mod tests;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

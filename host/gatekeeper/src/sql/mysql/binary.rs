@@ -1,4 +1,5 @@
-//! Values of the binary protocol of MariaDB and MySQL, as their text protocol would write them.
+//! Values of the binary protocol of MariaDB and MySQL, as their text protocol would write them, but for a fraction of 0,
+//! which is left out.
 //! <https://mariadb.com/kb/en/resultset-row/#binary-resultset-row>. None: not of that shape.
 
 use crate::types::SqlValue;

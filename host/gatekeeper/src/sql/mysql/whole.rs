@@ -65,8 +65,10 @@ impl Server {
         let row = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_one(&mut self.connection).await;
         let row = row.map_err(|error| self.at.failed(error))?;
         let value = row.try_get_raw(column).map_err(|error| self.at.failed(error))?;
-        let words = <&[u8] as Decode<sqlx::MySql>>::decode(value).ok().map(|bytes| String::from_utf8_lossy(bytes).into_owned());
-        words.ok_or_else(|| self.at.unsupported(&format!("SHOW CREATE {kind} `{name}` answers nothing to this account")))
+        let words =
+            <&[u8] as Decode<sqlx::MySql>>::decode(value).ok().map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+        words
+            .ok_or_else(|| self.at.unsupported(&format!("SHOW CREATE {kind} `{name}` answers nothing to this account")))
     }
 
     async fn triggers(&mut self, tables: &[Table]) -> Result<Vec<Made>, Failure> {
@@ -78,7 +80,14 @@ impl Server {
             let (name, table) = (cell(0).unwrap_or_default(), cell(1).unwrap_or_default());
             if tables.iter().any(|known| known.name == table) {
                 let create = self.show("TRIGGER", &name, 2).await?;
-                made.push(Made { kind: "trigger".into(), name, create, mode: cell(2), definer: cell(3), foreign: true });
+                made.push(Made {
+                    kind: "trigger".into(),
+                    name,
+                    create,
+                    mode: cell(2),
+                    definer: cell(3),
+                    foreign: true,
+                });
             }
         }
         Ok(made)
@@ -197,9 +206,10 @@ impl Whole for Server {
     }
 
     async fn make_after(&mut self, made: &Made) -> Result<(), Failure> {
-        let kind = made.kind.to_ascii_uppercase();
-        let named = format!("{kind} {}", quote(&made.name));
-        if !made.create.starts_with("CREATE ") || !made.create.contains(&named) {
+        // A trigger comes as it was written: its name may stand without quotes.
+        let (kind, create) = (made.kind.to_ascii_uppercase(), made.create.to_ascii_uppercase());
+        let named = made.create.contains(&made.name) || made.create.contains(&quote(&made.name));
+        if !create.starts_with("CREATE ") || !create.contains(&format!(" {kind} ")) || !named {
             return Err(self.at.unsupported(&format!("what makes {} `{}` does not make it", made.kind, made.name)));
         }
         let Some(mode) = &made.mode else { return self.make_one(&made.create).await };

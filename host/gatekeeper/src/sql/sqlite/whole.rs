@@ -27,7 +27,10 @@ impl File {
         let sql = "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY rowid";
         let rows = self.all(sql, &[]).await?;
         let cell = |row: &Vec<SqlValue>, index: usize| text(row.get(index)).unwrap_or_default();
-        Ok(rows.iter().map(|row| Entry { kind: cell(row, 0), name: cell(row, 1), table: cell(row, 2), sql: text(row.get(3)) }).collect())
+        Ok(rows
+            .iter()
+            .map(|row| Entry { kind: cell(row, 0), name: cell(row, 1), table: cell(row, 2), sql: text(row.get(3)) })
+            .collect())
     }
 
     async fn table(&mut self, name: String, create: String) -> Result<Table, Failure> {
@@ -46,13 +49,14 @@ impl File {
         for row in self.all(sql, &[&name]).await? {
             shape.push(format!("index {} {}", integer(row.first()), text(row.get(1)).unwrap_or_default()));
         }
-        let counter = match self.all("SELECT 1 FROM sqlite_master WHERE name = 'sqlite_sequence'", &[]).await?.is_empty() {
-            true => None,
-            false => {
-                let rows = self.all("SELECT seq FROM sqlite_sequence WHERE name = ?", &[&name]).await?;
-                rows.first().map(|row| integer(row.first()))
-            }
-        };
+        let counter =
+            match self.all("SELECT 1 FROM sqlite_master WHERE name = 'sqlite_sequence'", &[]).await?.is_empty() {
+                true => None,
+                false => {
+                    let rows = self.all("SELECT seq FROM sqlite_sequence WHERE name = ?", &[&name]).await?;
+                    rows.first().map(|row| integer(row.first()))
+                }
+            };
         Ok(Table { name, create, columns, shape, counter })
     }
 
@@ -80,7 +84,9 @@ impl Origin for File {
     async fn inventory(&mut self, names: &[String]) -> Result<Inventory, Failure> {
         let schema = self.schema().await?;
         let is_asked = |entry: &Entry| matches!(entry.kind.as_str(), "table" | "view");
-        if let Some(missing) = names.iter().find(|name| !schema.iter().any(|entry| is_asked(entry) && entry.name == **name)) {
+        if let Some(missing) =
+            names.iter().find(|name| !schema.iter().any(|entry| is_asked(entry) && entry.name == **name))
+        {
             return Err(self.at.not_found(&format!("there is no table `{missing}`")));
         }
         let mut inventory = Inventory::default();
@@ -90,7 +96,9 @@ impl Origin for File {
             let Some(create) = sql.filter(|_| chosen) else { continue };
             let start = create.trim_start().to_ascii_uppercase();
             if start.starts_with("CREATE VIRTUAL") {
-                return Err(self.at.unsupported(&format!("`{name}` is a virtual table, which rehome cannot take whole")));
+                return Err(self
+                    .at
+                    .unsupported(&format!("`{name}` is a virtual table, which rehome cannot take whole")));
             }
             self.makes(&kind, &name, &create)?;
             match kind.as_str() {
@@ -102,7 +110,14 @@ impl Origin for File {
             let version = integer(self.all("PRAGMA user_version", &[]).await?.first().and_then(|row| row.first()));
             let create = format!("PRAGMA user_version = {version}");
             let name = "user_version".to_string();
-            inventory.after.push(Made { kind: "pragma".into(), name, create, mode: None, definer: None, foreign: true });
+            inventory.after.push(Made {
+                kind: "pragma".into(),
+                name,
+                create,
+                mode: None,
+                definer: None,
+                foreign: true,
+            });
         }
         Ok(inventory)
     }
@@ -122,7 +137,11 @@ impl Whole for File {
 
     async fn names(&mut self) -> Result<Vec<String>, Failure> {
         let schema = self.schema().await?;
-        Ok(schema.into_iter().filter(|entry| matches!(entry.kind.as_str(), "table" | "view")).map(|entry| entry.name).collect())
+        Ok(schema
+            .into_iter()
+            .filter(|entry| matches!(entry.kind.as_str(), "table" | "view"))
+            .map(|entry| entry.name)
+            .collect())
     }
 
     async fn keep_in(&mut self, path: &str) -> Result<bool, Failure> {
@@ -134,7 +153,8 @@ impl Whole for File {
     }
 
     async fn drop(&mut self, name: &str) -> Result<(), Failure> {
-        let rows = self.all("SELECT type FROM sqlite_master WHERE name = ? AND type IN ('table', 'view')", &[name]).await?;
+        let rows =
+            self.all("SELECT type FROM sqlite_master WHERE name = ? AND type IN ('table', 'view')", &[name]).await?;
         match rows.first().and_then(|row| text(row.first())).as_deref() {
             Some("table") => self.run(&format!("DROP TABLE {}", quote(name))).await.map(|_| ()),
             Some(_) => self.run(&format!("DROP VIEW {}", quote(name))).await.map(|_| ()),
@@ -189,7 +209,9 @@ fn one_trigger(sql: &str) -> Result<(), String> {
         let (statement, after) = Statement::first(rest, Dialect::Sqlite)?;
         for word in statement.words() {
             match word.as_str() {
-                _ if seen.last().is_some_and(|last| last == "END") && depth == 0 => return Err("goes on after its END".into()),
+                _ if seen.last().is_some_and(|last| last == "END") && depth == 0 => {
+                    return Err("goes on after its END".into());
+                }
                 "BEGIN" | "CASE" => depth += 1,
                 "END" => depth = depth.checked_sub(1).ok_or("has an END too many")?,
                 _ => {}
@@ -201,6 +223,11 @@ fn one_trigger(sql: &str) -> Result<(), String> {
             None => break,
         }
     }
-    let begins = seen.first().map(String::as_str) == Some("CREATE") && seen.iter().take(4).any(|word| word == "TRIGGER");
-    if begins && depth == 0 && seen.last().map(String::as_str) == Some("END") { Ok(()) } else { Err("is no CREATE TRIGGER".into()) }
+    let begins =
+        seen.first().map(String::as_str) == Some("CREATE") && seen.iter().take(4).any(|word| word == "TRIGGER");
+    if begins && depth == 0 && seen.last().map(String::as_str) == Some("END") {
+        Ok(())
+    } else {
+        Err("is no CREATE TRIGGER".into())
+    }
 }

@@ -54,8 +54,14 @@ fn comments_become_spaces_and_hold_no_placeholders() {
 
 #[test]
 fn a_second_statement_is_refused_wherever_it_hides() {
-    for text in ["SELECT 1; SELECT 2", "SELECT 1;; SELECT 2", "SELECT 1; /* */ x", "SELECT 1; 2", "SELECT ';' ; 'x'", "SELECT 1; :a"]
-    {
+    for text in [
+        "SELECT 1; SELECT 2",
+        "SELECT 1;; SELECT 2",
+        "SELECT 1; /* */ x",
+        "SELECT 1; 2",
+        "SELECT ';' ; 'x'",
+        "SELECT 1; :a",
+    ] {
         let why = sql(text, Dialect::MySql).unwrap_err();
         assert!(why.contains("more than one statement"), "{text}: {why}");
     }
@@ -92,19 +98,37 @@ fn what_servers_read_differently_is_refused() {
 #[test]
 fn reads_are_known_by_their_first_word_and_reach_no_files() {
     let check = |text: &str| Statement::parse(text, Dialect::MySql).unwrap().only_reads();
-    for text in ["SELECT 1", "(SELECT 1) UNION (SELECT 2)", "show tables", "SELECT 'INTO OUTFILE'", "WITH a AS (SELECT 1) SELECT 1"] {
+    for text in [
+        "SELECT 1",
+        "(SELECT 1) UNION (SELECT 2)",
+        "show tables",
+        "SELECT 'INTO OUTFILE'",
+        "WITH a AS (SELECT 1) SELECT 1",
+    ] {
         assert_eq!(check(text), Ok(()), "{text}");
     }
-    for text in
-        ["DELETE FROM t", "SET GLOBAL x = 1", "COMMIT", "SELECT 1 INTO OUTFILE '/x'", "select load_file('/x')", "SELECT 1 into/**/dumpfile '/x'"]
-    {
+    for text in [
+        "DELETE FROM t",
+        "SET GLOBAL x = 1",
+        "COMMIT",
+        "SELECT 1 INTO OUTFILE '/x'",
+        "select load_file('/x')",
+        "SELECT 1 into/**/dumpfile '/x'",
+    ] {
         assert!(check(text).is_err(), "{text}");
     }
 }
 
 #[test]
 fn sessions_and_transactions_are_not_a_phases() {
-    for text in ["COMMIT", "begin", "ATTACH 'x' AS y", "SET GLOBAL a = 1", "VACUUM INTO 'x'", "LOAD DATA INFILE 'x' INTO TABLE t"] {
+    for text in [
+        "COMMIT",
+        "begin",
+        "ATTACH 'x' AS y",
+        "SET GLOBAL a = 1",
+        "VACUUM INTO 'x'",
+        "LOAD DATA INFILE 'x' INTO TABLE t",
+    ] {
         assert!(Statement::parse(text, Dialect::Sqlite).unwrap().may_run().is_err(), "{text}");
     }
     assert_eq!(Statement::parse("UPDATE t SET a = 1", Dialect::Sqlite).unwrap().may_run(), Ok(()));

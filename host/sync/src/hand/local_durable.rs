@@ -1,0 +1,84 @@
+//! What the local hand has yet to bring to the disk, and the cheapest way to do so.
+//! Invariant: after `sync` every file that was finished before is durable, after `settle` every name that changed before.
+//! A few are synced one by one, many by one `syncfs` a file system (measured: 200-700 files/s against thousands).
+
+use super::Fault;
+use super::local::Local;
+use rustix::fd::OwnedFd;
+use rustix::fs::{fstat, fsync, syncfs};
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+/// Up to so many files or folders are synced one by one; it is also how many handles are kept open for it.
+const FEW: usize = 16;
+
+/// Files and folders that changed.
+#[derive(Default)]
+pub(super) struct Durable {
+    files: Handles,
+    /// Folders of the tree whose names changed.
+    folders: BTreeSet<Vec<u8>>,
+    /// Folders that have no path below the root: where things were set aside.
+    others: Handles,
+}
+
+/// Handles to sync: of each file while they are few, of one for each file system when they are many.
+#[derive(Default)]
+struct Handles {
+    few: Vec<Rc<OwnedFd>>,
+    file_systems: BTreeMap<u64, Rc<OwnedFd>>,
+}
+
+impl Handles {
+    fn add(&mut self, handle: Rc<OwnedFd>) -> Result<(), Fault> {
+        self.few.push(handle);
+        if self.few.len() > FEW {
+            for handle in self.few.drain(..) {
+                self.file_systems.entry(fstat(&*handle)?.st_dev).or_insert(handle);
+            }
+        }
+        Ok(())
+    }
+
+    /// Those that are on a file system which is synced anyway need no sync of their own; it is not worth finding out.
+    fn sync(self) -> Result<(), Fault> {
+        for handle in self.few {
+            fsync(&*handle)?;
+        }
+        for handle in self.file_systems.into_values() {
+            syncfs(&*handle)?;
+        }
+        Ok(())
+    }
+}
+
+impl Local {
+    pub(super) fn note_file(&mut self, file: OwnedFd) -> Result<(), Fault> {
+        self.durable.files.add(Rc::new(file))
+    }
+
+    pub(super) fn note_folder(&mut self, path: &[u8]) {
+        self.durable.folders.insert(path.to_vec());
+    }
+
+    pub(super) fn note_other_folder(&mut self, folder: OwnedFd) -> Result<(), Fault> {
+        self.durable.others.add(Rc::new(folder))
+    }
+
+    pub(super) fn sync(&mut self) -> Result<(), Fault> {
+        std::mem::take(&mut self.durable.files).sync()
+    }
+
+    pub(super) fn settle(&mut self) -> Result<(), Fault> {
+        let mut handles = std::mem::take(&mut self.durable.others);
+        for folder in std::mem::take(&mut self.durable.folders) {
+            match self.folder(&folder) {
+                Ok(handle) => handles.add(handle)?,
+                // A folder that was itself set aside meanwhile needs nothing: it was part of what was moved.
+                Err(fault) if fault.vanished() => {}
+                Err(fault) => return Err(fault),
+            }
+        }
+        handles.sync()
+    }
+}
