@@ -26,9 +26,10 @@ fn apply_goes_on_after_kill_9_in_the_copies() -> Result<()> {
     let half = lab.new().sh("mysql -N mailserver -e 'SELECT count(*) FROM virtual_aliases'")?;
     ensure!(half.trim() == "0", "a broken copy left {} aliases", half.trim());
 
-    rehome.kill_at(&["apply"], &["\"progress\"", "\"mail-hot\"", "\"done\":1"], "0.2")?;
+    rehome.kill_at(&["apply"], &["\"request-began\"", "\"sync.hot\""], "0.7")?;
     let partial = lab.new().sh("find /var/vmail -path '*/cur/*' -type f | wc -l")?;
     ensure!(partial.trim().parse::<u32>()? < 3000, "the hot copy was over before it was killed");
+    ensure!(rehome.expect(0, &["status"])?.stdout.contains("mail-hot"), "status does not name the phase under way");
 
     rehome.expect(5, &["apply"])?;
     // Something for the cold pass to do, as a night's mail would be.
@@ -37,7 +38,7 @@ fn apply_goes_on_after_kill_9_in_the_copies() -> Result<()> {
     lab.old().sh("doveadm index -u anna@example.org INBOX")?;
     let before = Before::of(lab.old())?;
     rehome.expect(0, &["answer", "downtime", "go-on", "yes"])?;
-    rehome.kill_at(&["apply"], &["\"progress\"", "\"mail-cold\"", "\"done\":1"], "0.1")?;
+    rehome.kill_at(&["apply"], &["\"request-began\"", "\"sync.cold\""], "0.4")?;
     rehome.expect(0, &["apply"])?;
     rehome.expect(0, &["verify"])?;
     let new = moved(&lab, &before)?;

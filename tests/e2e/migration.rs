@@ -101,7 +101,7 @@ fn a_server_moves_while_mail_arrives() -> Result<()> {
     let traffic = Traffic::start(&lab, lab.old(), "hot", 10.0, &recipients)?;
     let waiting = rehome.expect(5, &["apply"])?;
     ensure!(
-        waiting.stderr.contains("rehome answer downtime go-on yes"),
+        waiting.stdout.contains("rehome answer downtime go-on yes"),
         "how to go on is not said:\n{}",
         waiting.stderr
     );
@@ -125,7 +125,8 @@ fn a_server_moves_while_mail_arrives() -> Result<()> {
 
 /// A script came along, is active, and still compiles.
 fn sieve_works_on(lab: &Lab) -> Result<()> {
-    let scripts = "cd /var/vmail && find . -name '*.sieve' | sort && find . -name .dovecot.sieve -printf '%p %l\\n'";
+    let scripts =
+        "cd /var/vmail && find . -name '*.sieve' | sort && find . -name .dovecot.sieve -printf '%p %l\\n' | sort";
     let (old, new) = (lab.old().sh(scripts)?, lab.new().sh(scripts)?);
     ensure!(!old.is_empty() && old == new, "sieve scripts differ\nold:\n{old}\nnew:\n{new}");
     lab.new().sh("cd /var/vmail && find . -name '*.sieve' -exec sievec {} /dev/null ';'").map(drop)

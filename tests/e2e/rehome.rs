@@ -126,13 +126,13 @@ impl<'lab> Rehome<'lab> {
              bash -c 'echo $$ > pid; exec ./rehome --json \"$@\"' rehome {} 2>stderr | \
              while IFS= read -r line; do \
                if {} && [[ ! -e killed ]]; then sleep {pause}; touch killed; kill -9 $(cat pid); fi; \
-             done; [[ -e killed ]]",
+             done; ended=${{PIPESTATUS[0]}}; [[ $ended == 137 ]] || {{ echo \"it ended with $ended\" >&2; exit 1; }}",
             words.join(" "),
             tests.join(" && "),
         );
         let done = ran(self.machine.ssh(&["bash", "-c", &script])?);
         let said = self.machine.sh(&format!("cat {FOLDER}/stderr"))?;
-        ensure!(done.status == Some(0), "rehome ended before an event held {marks:?}\n{}\n{said}", done.stderr);
+        ensure!(done.status == Some(0), "not killed at {marks:?}: {}\n{said}", done.stderr.trim());
         Ok(())
     }
 }

@@ -39,7 +39,8 @@ struct Figure {
 
 fn host(repeat: usize, json: bool) -> anyhow::Result<()> {
     let components = build::components()?;
-    let component = components.iter().find(|path| path.ends_with("maildir.wasm")).context("no component maildir.wasm was built")?;
+    let component =
+        components.iter().find(|path| path.ends_with("maildir.wasm")).context("no component maildir.wasm was built")?;
     cargo::run(cargo::workspace("build").args(["--release", "--bins", "--benches"]))?;
     let rehome = cargo::target().join("release/rehome");
 
@@ -80,10 +81,13 @@ fn status(rehome: &Path, component: &Path, repeat: usize) -> anyhow::Result<Figu
     for side in ["old", "new"] {
         std::fs::create_dir_all(folder.path().join(side).join("var/vmail"))?;
     }
-    let mut plan = String::from("[migration]\nname = \"fifteen phases\"\n[old]\nfolder = \"old\"\n[new]\nfolder = \"new\"\n");
+    let mut plan =
+        String::from("[migration]\nname = \"fifteen phases\"\n[old]\nfolder = \"old\"\n[new]\nfolder = \"new\"\n");
     for at in 1..=15 {
         let path = component.display();
-        plan.push_str(&format!("[[phase]]\nid = \"copy-{at}\"\ncomponent = \"{path}\"\nstage = \"copy\"\nconfig.pass = \"hot\"\n"));
+        plan.push_str(&format!(
+            "[[phase]]\nid = \"copy-{at}\"\ncomponent = \"{path}\"\nstage = \"copy\"\nconfig.pass = \"hot\"\n"
+        ));
     }
     std::fs::write(folder.path().join("plan.toml"), plan)?;
     let call = |words: &[&str]| -> anyhow::Result<()> {
@@ -101,5 +105,10 @@ fn status(rehome: &Path, component: &Path, repeat: usize) -> anyhow::Result<Figu
     }
     times.sort_by(f64::total_cmp);
     let median = times[times.len() / 2];
-    Ok(Figure { bench: "rehome status, a plan of 15 phases".into(), value: median, unit: "ms".into(), goal: Some(50.0) })
+    Ok(Figure {
+        bench: "rehome status, a plan of 15 phases".into(),
+        value: median,
+        unit: "ms".into(),
+        goal: Some(50.0),
+    })
 }

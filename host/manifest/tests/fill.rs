@@ -128,9 +128,13 @@ fn the_old_side_is_written_only_by_an_undo_that_adds() {
 #[test]
 fn a_path_that_config_makes_dangerous_is_refused_when_it_is_filled() {
     let tree = |path: &str| {
-        format!("[config.p]\ntype = \"text\"\nabout = \"where\"\n[tree.t]\non = [\"new\"]\npath = \"{path}\"\naccess = \"list\"\n")
+        format!(
+            "[config.p]\ntype = \"text\"\nabout = \"where\"\n[tree.t]\non = [\"new\"]\npath = \"{path}\"\naccess = \"list\"\n"
+        )
     };
-    for (path, config) in [("${config.p}", "p = \"/\""), ("${config.p}", "p = \"var\""), ("/var/${config.p}", "p = \"../etc\"")] {
+    for (path, config) in
+        [("${config.p}", "p = \"/\""), ("${config.p}", "p = \"var\""), ("/var/${config.p}", "p = \"../etc\"")]
+    {
         assert!(filled(&tree(path), config).is_err(), "{path} with {config}");
     }
 }

@@ -3,7 +3,9 @@
 use rehome_gatekeeper::types as ours;
 use wasmtime::Result as Trapping;
 
-use crate::bindings::rehome::phase::files::{Closeness, Comparison, Entry, Host, Kind, Path, Space, SyncReport, TouchedFolders};
+use crate::bindings::rehome::phase::files::{
+    Closeness, Comparison, Entry, Host, Kind, Path, Space, SyncReport, TouchedFolders,
+};
 use crate::bindings::rehome::phase::types::{Failure, Side};
 use crate::convert::{answered, listed};
 use crate::guest::Guest;

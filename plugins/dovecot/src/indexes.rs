@@ -71,7 +71,8 @@ const NOT_FOUND: i32 = 68;
 
 fn unreadable(name: &str, output: &rehome_sdk::exec::Output) -> String {
     let said = String::from_utf8_lossy(&output.stderr);
-    let folders: Vec<&str> = said.split("Opening mailbox ").skip(1).filter_map(|rest| rest.split(" failed").next()).collect();
+    let folders: Vec<&str> =
+        said.split("Opening mailbox ").skip(1).filter_map(|rest| rest.split(" failed").next()).collect();
     format!("{name}: Dovecot lists and cannot open {}: the files are copied, no client sees them", folders.join(", "))
 }
 

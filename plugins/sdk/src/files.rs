@@ -1,7 +1,9 @@
 //! Trees and files on a side. A phase names granted trees and what lies in them, never a path outside; content moves
 //! between the sides without entering the sandbox. Names are bytes, as on disk.
 
-pub use crate::bindings::rehome::phase::files::{Closeness, Comparison, Entry, Kind, Path, Space, SyncReport, TouchedFolders};
+pub use crate::bindings::rehome::phase::files::{
+    Closeness, Comparison, Entry, Kind, Path, Space, SyncReport, TouchedFolders,
+};
 use crate::{Failure, Side, host};
 
 /// `[tree.NAME]`.
