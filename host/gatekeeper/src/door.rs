@@ -215,6 +215,13 @@ impl Session {
     /// Granted, on this side, under this verb?
     fn admit(&self, call: &Call<'_>, looks: Option<Effect>) -> Result<&Request, Failure> {
         let Scope { phase, component, verb, .. } = &self.scope;
+        if self.filled.left_out.contains(call.request) {
+            return Err(Failure::Denied(format!(
+                "phase `{phase}` asked for `{}`, which component `{component}` requests only under another config; \
+                 nothing was done",
+                call.request
+            )));
+        }
         let Some(request) = self.filled.requests.get(call.request) else {
             return Err(Failure::Denied(format!(
                 "phase `{phase}` asked for `{}`, which is not in the manifest of component `{component}`\n\

@@ -1,7 +1,7 @@
 //! Fills a plan's config into a manifest: the result is what is shown, approved, hashed and obeyed. After this, nothing of
 //! a request changes any more but its holes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest, Sha256};
 
@@ -18,6 +18,8 @@ pub struct Filled {
     pub manifest: Manifest,
     /// by id: `exec.stop`
     pub requests: BTreeMap<String, Request>,
+    /// ids of requests that are not asked for with this config
+    pub left_out: BTreeSet<String>,
     /// what the component gets
     pub config: Config,
 }
@@ -48,9 +50,16 @@ pub fn fill(manifest: &Manifest, config: Config) -> Result<Filled, ManifestError
     let mut table = toml::Table::try_from(manifest).map_err(|error| ManifestError::Syntax(error.to_string()))?;
     // The config declarations stay as they are; everything else may hold placeholders.
     let declared = table.remove("config");
-    let mut digests = BTreeMap::new();
+    let (mut digests, mut left_out) = (BTreeMap::new(), BTreeSet::new());
     for (capability, requests) in &mut table {
         let toml::Value::Table(requests) = requests else { continue };
+        requests.retain(|name, request| {
+            let asked = asked_for(request, &config);
+            if !asked {
+                left_out.insert(format!("{capability}.{name}"));
+            }
+            asked
+        });
         for (name, request) in requests {
             let id = format!("{capability}.{name}");
             walk(request, &config, false).map_err(|why| refuse(&id, &why))?;
@@ -66,7 +75,22 @@ pub fn fill(manifest: &Manifest, config: Config) -> Result<Filled, ManifestError
     let filled = Manifest::parse(&toml::to_string(&filled).map_err(|error| ManifestError::Syntax(error.to_string()))?)?;
     paths(&filled)?;
     let requests = render::requests(&filled, &digests);
-    Ok(Filled { manifest: filled, requests, config })
+    Ok(Filled { manifest: filled, requests, left_out, config })
+}
+
+/// Whether a request's `when` holds; takes it off, so that the same request has the same digest whatever it depends on.
+fn asked_for(request: &mut toml::Value, config: &Config) -> bool {
+    let Some(toml::Value::Table(when)) = request.as_table_mut().and_then(|table| table.remove("when")) else {
+        return true;
+    };
+    when.iter().all(|(key, words)| {
+        let Some(value) = config.get(key) else { return false };
+        let is = |word: &str| match (value.list, value.texts.is_empty()) {
+            (true, empty) => word == if empty { "none" } else { "some" },
+            (false, _) => value.texts.iter().any(|text| text == word),
+        };
+        words.as_array().is_some_and(|words| words.iter().filter_map(toml::Value::as_str).any(is))
+    })
 }
 
 /// Keys whose text is SQL.

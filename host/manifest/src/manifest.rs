@@ -87,6 +87,19 @@ pub struct ConfigKey {
     pub about: String,
 }
 
+/// When a request is asked for at all: `when.part = ["stop"]` or `when.domains = ["some"]`. By config key, the values of
+/// which one must be the plan's; of a list `some` or `none`. What a phase does not need in this plan, nobody has to grant.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct When(pub BTreeMap<String, Vec<String>>);
+
+impl When {
+    /// Whether it is asked for whatever the config.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 /// A command: an exact argv. Each element is a literal or one whole hole, `{NAME: TYPE from SOURCE}`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -121,6 +134,9 @@ pub struct Exec {
     /// only under these verbs
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub verbs: Vec<Verb>,
+    /// only where the plan's config is so
+    #[serde(default, skip_serializing_if = "When::is_empty")]
+    pub when: When,
 }
 
 /// stdout of one exec request into stdin of another.
@@ -141,6 +157,9 @@ pub struct Pipe {
     /// only under these verbs
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub verbs: Vec<Verb>,
+    /// only where the plan's config is so
+    #[serde(default, skip_serializing_if = "When::is_empty")]
+    pub when: When,
 }
 
 /// What may be looked at in a tree.
@@ -166,6 +185,9 @@ pub struct Tree {
     pub scope: Vec<String>,
     /// what the component itself may see
     pub access: Access,
+    /// only where the plan's config is so
+    #[serde(default, skip_serializing_if = "When::is_empty")]
+    pub when: When,
 }
 
 /// How a tree is laid out.
@@ -213,6 +235,9 @@ pub struct Sync {
     /// only under these verbs
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub verbs: Vec<Verb>,
+    /// only where the plan's config is so
+    #[serde(default, skip_serializing_if = "When::is_empty")]
+    pub when: When,
 }
 
 /// A file the phase may write: its path, mode, owner and text are here.
@@ -239,6 +264,9 @@ pub struct File {
     /// only under these verbs
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub verbs: Vec<Verb>,
+    /// only where the plan's config is so
+    #[serde(default, skip_serializing_if = "When::is_empty")]
+    pub when: When,
 }
 
 /// Files to move out of sight.
@@ -256,6 +284,9 @@ pub struct Aside {
     /// only under these verbs
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub verbs: Vec<Verb>,
+    /// only where the plan's config is so
+    #[serde(default, skip_serializing_if = "When::is_empty")]
+    pub when: When,
 }
 
 /// A look at a database's server and schema.
@@ -266,6 +297,9 @@ pub struct Schema {
     pub on: Vec<SideName>,
     /// its name; the plan says where it is
     pub database: String,
+    /// only where the plan's config is so
+    #[serde(default, skip_serializing_if = "When::is_empty")]
+    pub when: When,
 }
 
 /// One statement. `:name` in it are bound values, in the order of their first appearance.
@@ -289,6 +323,9 @@ pub struct Sql {
     /// only under these verbs
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub verbs: Vec<Verb>,
+    /// only where the plan's config is so
+    #[serde(default, skip_serializing_if = "When::is_empty")]
+    pub when: When,
 }
 
 /// What a copy moves.
@@ -322,6 +359,9 @@ pub struct Copy {
     /// only under these verbs
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub verbs: Vec<Verb>,
+    /// only where the plan's config is so
+    #[serde(default, skip_serializing_if = "When::is_empty")]
+    pub when: When,
 }
 
 /// One step of a copy of rows.
@@ -349,6 +389,9 @@ pub struct Snapshot {
     pub database: String,
     /// why
     pub reason: String,
+    /// only where the plan's config is so
+    #[serde(default, skip_serializing_if = "When::is_empty")]
+    pub when: When,
 }
 
 /// Keys of a Redis server, from old to new.
@@ -361,6 +404,9 @@ pub struct RedisCopy {
     pub patterns: Vec<String>,
     /// why
     pub reason: String,
+    /// only where the plan's config is so
+    #[serde(default, skip_serializing_if = "When::is_empty")]
+    pub when: When,
 }
 
 /// An RRset the phase may write.
@@ -381,6 +427,9 @@ pub struct Record {
     pub key: String,
     /// why
     pub reason: String,
+    /// only where the plan's config is so
+    #[serde(default, skip_serializing_if = "When::is_empty")]
+    pub when: When,
 }
 
 /// Something the phase may ask the operator, or wait for.
@@ -391,6 +440,9 @@ pub struct Question {
     pub kind: QuestionKind,
     /// one line for the operator, when they approve
     pub about: String,
+    /// only where the plan's config is so
+    #[serde(default, skip_serializing_if = "When::is_empty")]
+    pub when: When,
 }
 
 /// How a question is answered.

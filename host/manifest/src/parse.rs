@@ -2,7 +2,7 @@
 //! effects without a reason, programs that are never granted. What depends on the plan's config is checked in `fill`.
 
 use crate::hole::{Hole, HoleType, Segment, Source, segments};
-use crate::manifest::{API, Manifest};
+use crate::manifest::{API, Manifest, When};
 use crate::words::{Effect, SideName, Verb};
 use crate::{config, quantity, vouch};
 
@@ -43,6 +43,7 @@ impl Manifest {
             config::check_key(key, declared).map_err(|why| refuse("config", &why))?;
         }
         self.names_are_plain()?;
+        self.conditions()?;
         self.exec_requests()?;
         self.pipes()?;
         self.file_requests()?;
@@ -73,6 +74,35 @@ impl Manifest {
                     &format!("{capability}.{name}"),
                     "names are lower-case letters, digits and hyphens",
                 ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Every `when` names a config key and values that it can have.
+    fn conditions(&self) -> Result<(), ManifestError> {
+        let mut all: Vec<(String, &When)> = Vec::new();
+        macro_rules! of {
+            ($($map:ident $kind:literal),+) => {
+                $(all.extend(self.$map.iter().map(|(name, request)| (format!("{}.{name}", $kind), &request.when)));)+
+            };
+        }
+        of!(exec "exec", pipe "pipe", tree "tree", sync "sync", file "file", aside "aside", schema "schema", sql "sql", copy "copy");
+        of!(snapshot "snapshot", redis_copy "redis-copy", record "record", question "question");
+        for (id, when) in all {
+            for (key, words) in &when.0 {
+                let Some(declared) = self.config.get(key) else {
+                    return Err(refuse(&id, &format!("`when.{key}`: there is no config key `{key}`")));
+                };
+                let possible: Vec<&str> = match declared.kind.as_str() {
+                    "choice" => declared.of.iter().map(String::as_str).collect(),
+                    "boolean" => vec!["true", "false"],
+                    kind if kind.starts_with("list of ") => vec!["some", "none"],
+                    kind => return Err(refuse(&id, &format!("`when.{key}`: a {kind} is no choice, boolean or list"))),
+                };
+                if words.is_empty() || words.iter().any(|word| !possible.contains(&word.as_str())) {
+                    return Err(refuse(&id, &format!("`when.{key}` is some of {}", possible.join(", "))));
+                }
             }
         }
         Ok(())

@@ -145,3 +145,40 @@ fn what_an_operator_reads_has_every_argument_apart() {
     let request = &filled(requests, "").expect("filled").requests["exec.a"];
     assert_eq!(request.text, "id 'two words' $'a\\nb'\n  success is status 0 or 3");
 }
+
+#[test]
+fn a_request_is_asked_for_only_where_the_config_is_as_it_says() {
+    let requests = format!(
+        "{CONFIG}
+[config.part]
+type = \"choice\"
+of = [\"stop\", \"open\"]
+about = \"which\"
+[exec.stop]
+when.part = [\"stop\"]
+on = [\"old\"]
+argv = [\"id\"]
+effect = \"read\"
+[exec.some]
+when.domains = [\"some\"]
+on = [\"old\"]
+argv = [\"id\"]
+effect = \"read\"
+[exec.always]
+on = [\"old\"]
+argv = [\"id\"]
+effect = \"read\"
+"
+    );
+    let asked = |config: &str| {
+        let filled = filled(&requests, config).expect("filled");
+        assert!(filled.left_out.iter().all(|id| !filled.requests.contains_key(id)));
+        filled.requests.into_keys().collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(asked("part = \"stop\""), "exec.always exec.stop");
+    assert_eq!(asked("part = \"open\"\ndomains = [\"a.org\"]"), "exec.always exec.some");
+    // a condition that can never hold is a mistake of the author
+    for wrong in ["when.part = [\"shut\"]", "when.nothing = [\"x\"]", "when.database = [\"x\"]", "when.part = []"] {
+        refused(&requests.replace("when.part = [\"stop\"]", wrong));
+    }
+}

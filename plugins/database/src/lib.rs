@@ -41,7 +41,7 @@ impl Phase for Database {
 
     fn preview(ctx: &Context<Config>) -> Result<Forecast, Failure> {
         let mut forecast = Forecast::default();
-        for difference in copy()?.compare()?.iter().filter(|difference| !difference.equal) {
+        for difference in copy(ctx)?.compare()?.iter().filter(|difference| !difference.equal) {
             let before = format!("{} rows{}", difference.new_rows, of(ctx));
             let after = format!("{} rows, as on old", difference.old_rows);
             forecast.change(format!("{} on new", difference.table), before, after);
@@ -50,7 +50,7 @@ impl Phase for Database {
     }
 
     fn apply(ctx: &Context<Config>) -> Result<(), Failure> {
-        let copy = copy()?;
+        let copy = copy(ctx)?;
         let before = copy.compare()?;
         if before.iter().all(|difference| difference.equal) {
             report::info("the accounts on new are already those of old");
@@ -79,7 +79,7 @@ impl Phase for Database {
 
     fn verify(ctx: &Context<Config>) -> Result<Vec<Finding>, Failure> {
         let mut found = Findings::new();
-        for difference in copy()?.compare()? {
+        for difference in copy(ctx)?.compare()? {
             let subject = format!("{} on new", difference.table);
             if difference.equal {
                 found.ok(subject, format!("{} rows, as on old{}", difference.new_rows, of(ctx)));
@@ -119,10 +119,10 @@ impl Phase for Database {
 }
 
 /// The copy whose columns both sides have.
-fn copy() -> Result<rehome_sdk::sql::Copy, Failure> {
+fn copy(ctx: &Context<Config>) -> Result<rehome_sdk::sql::Copy, Failure> {
     let old = requests::schema::ACCOUNTS.describe(Side::Old)?;
     let new = requests::schema::ACCOUNTS.describe(Side::New)?;
-    Ok(schema::fitting_copy(&old, &new))
+    Ok(schema::fitting_copy(&old, &new, !ctx.config.domains.is_empty()))
 }
 
 /// Remembered instead of a snapshot where new had nothing of the plan's domains.

@@ -33,9 +33,14 @@ pub(crate) fn describe(found: &mut Findings) -> Result<Option<(Description, Desc
     Ok(both.next().zip(both.next()))
 }
 
-/// With quotas where both sides have them.
-pub(crate) fn fitting_copy(old: &Description, new: &Description) -> Copy {
-    if has_quota(old) && has_quota(new) { requests::copy::ACCOUNTS } else { requests::copy::ACCOUNTS_WITHOUT_QUOTA }
+/// With quotas where both sides have them; of all domains, or of those that the plan names.
+pub(crate) fn fitting_copy(old: &Description, new: &Description, named: bool) -> Copy {
+    match (named, has_quota(old) && has_quota(new)) {
+        (false, true) => requests::copy::ACCOUNTS,
+        (false, false) => requests::copy::ACCOUNTS_WITHOUT_QUOTA,
+        (true, true) => requests::copy::ACCOUNTS_OF_DOMAINS,
+        (true, false) => requests::copy::ACCOUNTS_OF_DOMAINS_WITHOUT_QUOTA,
+    }
 }
 
 fn has_quota(side: &Description) -> bool {

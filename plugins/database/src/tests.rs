@@ -90,7 +90,13 @@ fn a_domain_that_only_new_has_is_never_deleted() {
     assert!(found.iter().any(|f| f.severity == Severity::Blocker && f.subject == "domain other.example on new"));
     assert!(matches!(host.apply::<Database>(json!({})), Err(Failure::Stopped(_))));
     assert_eq!(host.effects(), Vec::<String>::new());
+}
+
+#[test]
+fn named_domains_are_copied_beside_what_only_new_has() {
+    let mut host = host(&[["example.org"], ["other.example"]], "accounts-of-domains");
     host.apply::<Database>(json!({ "domains": ["example.org"] })).unwrap();
+    assert_eq!(host.effects(), ["snapshot.target on new", "copy.accounts-of-domains"]);
 }
 
 #[test]
@@ -157,7 +163,7 @@ fn undo_puts_the_first_snapshot_back() {
 
 #[test]
 fn undo_of_named_domains_leaves_the_others_alone() {
-    let mut host = host(&[["other.example"]], "accounts");
+    let mut host = host(&[["other.example"]], "accounts-of-domains");
     let config = json!({ "domains": ["example.org"] });
     host.apply::<Database>(config.clone()).unwrap();
     host.forget_calls();

@@ -78,7 +78,8 @@ impl Progress {
 
     fn advance(&self, phase: &str, done: u64, total: Option<u64>, what: &str) {
         if !self.ui.lively() {
-            if self.due(BETWEEN_LINES) {
+            // "0 of 0" tells nobody anything.
+            if total != Some(0) && self.due(BETWEEN_LINES) {
                 let of = total.map(|total| format!(" of {}", words::thousands(total))).unwrap_or_default();
                 self.ui.say(Text::new(format!("{phase}: {}{of}, {what}", words::thousands(done))).at(0).hang(2));
             }

@@ -5,10 +5,10 @@ use std::path::Path;
 use rehome_runtime::{Runtime, RuntimeOptions};
 
 #[test]
-#[ignore = "needs target/components/*.wasm: `cargo xtask build` makes them"]
 fn every_phase_of_the_project_loads_and_imports_only_the_contract() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/components");
-    let entries = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let entries = std::fs::read_dir(&folder)
+        .unwrap_or_else(|error| panic!("{}: {error}; `cargo xtask build` makes them", folder.display()));
     let runtime = Runtime::new(&RuntimeOptions::default()).unwrap();
     let mut loaded = 0;
     for entry in entries {
