@@ -18,7 +18,8 @@ pub(crate) fn tests() -> Vec<Trial> {
         a_server_moves_while_mail_arrives,
         rehome_runs_on_the_old_side,
         rehome_runs_on_a_third_machine,
-        rehome_goes_through_sudo_where_root_may_not_log_in
+        rehome_goes_through_sudo_where_root_may_not_log_in,
+        a_server_whose_dovecot_cannot_list_its_users_moves_all_the_same
     ]
 }
 
@@ -152,5 +153,17 @@ fn rehome_goes_through_sudo_where_root_may_not_log_in() -> Result<()> {
     let before = Before::of(lab.old())?;
     let rehome = Rehome::install(lab.third(), &example(&Reach::Sudo("old"), &Reach::Sudo("new"))?)?;
     rehome.migrate()?;
+    moved(&lab, &before).map(drop)
+}
+
+fn a_server_whose_dovecot_cannot_list_its_users_moves_all_the_same() -> Result<()> {
+    let lab = Lab::start(&LabSpec::pair().ssh_keys_on("new"))?;
+    for machine in [lab.old(), lab.new()] {
+        machine
+            .sh("sed -i 's/^iterate_query/#&/' /etc/dovecot/dovecot-sql.conf.ext && systemctl restart dovecot && \
+             ! doveadm user '*' 2>/dev/null")?;
+    }
+    let before = Before::of(lab.old())?;
+    Rehome::install(lab.new(), &example(&Reach::Ssh("old"), &Reach::Local)?)?.migrate()?;
     moved(&lab, &before).map(drop)
 }
