@@ -13,8 +13,8 @@ use crate::{build, cargo};
 pub enum BenchArgs {
     /// What rehome itself costs: loading a component, one call, `status`, memory, binary size
     Host {
-        /// How often each is repeated
-        #[arg(long, default_value_t = 200)]
+        /// How often `status` is run
+        #[arg(long, default_value_t = 100)]
         repeat: usize,
         /// One JSON object a line
         #[arg(long)]
@@ -29,7 +29,7 @@ pub fn run(args: &BenchArgs) -> anyhow::Result<()> {
 }
 
 /// One figure: what, how much, and the goal it is held against.
-#[derive(serde::Serialize, serde::Deserialize)]
+#[derive(serde::Serialize)]
 struct Figure {
     bench: String,
     value: f64,
@@ -44,8 +44,8 @@ fn host(repeat: usize, json: bool) -> anyhow::Result<()> {
     cargo::run(cargo::workspace("build").args(["--release", "--bins", "--benches"]))?;
     let rehome = cargo::target().join("release/rehome");
 
-    let mut figures = runtime(component, repeat)?;
-    figures.push(status(&rehome, component, repeat.min(100))?);
+    let mut figures = runtime(component)?;
+    figures.push(status(&rehome, component, repeat)?);
     let size = std::fs::metadata(&rehome)?.len() as f64 / 1e6;
     figures.push(Figure { bench: "rehome binary".into(), value: size, unit: "MB".into(), goal: None });
     for figure in figures {
@@ -59,20 +59,42 @@ fn host(repeat: usize, json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The runtime's own benchmark prints one figure a line.
-fn runtime(component: &Path, repeat: usize) -> anyhow::Result<Vec<Figure>> {
+/// A line of the runtime's own benchmark.
+#[derive(serde::Deserialize)]
+struct Line {
+    name: String,
+    of: String,
+    unit: String,
+    value: f64,
+}
+
+/// The figures of the runtime's own benchmark, in units that people read.
+fn runtime(component: &Path) -> anyhow::Result<Vec<Figure>> {
     let output = cargo::workspace("bench")
         .args(["--quiet", "--bench", "host", "--"])
         .arg(component)
-        .arg(repeat.to_string())
         .stderr(Stdio::inherit())
         .output()?;
     ensure!(output.status.success(), "the runtime's benchmark failed");
-    String::from_utf8(output.stdout)?
-        .lines()
-        .filter(|line| line.starts_with('{'))
-        .map(|line| serde_json::from_str(line).with_context(|| format!("not a figure: {line}")))
-        .collect()
+    let text = String::from_utf8(output.stdout)?;
+    let lines = text.lines().filter(|line| line.starts_with('{'));
+    lines.map(|line| serde_json::from_str(line).map(figure).with_context(|| format!("not a figure: {line}"))).collect()
+}
+
+fn figure(line: Line) -> Figure {
+    let (factor, unit) = match (line.unit.as_str(), line.value) {
+        ("s", value) if value < 1e-4 => (1e6, "us"),
+        ("s", _) => (1e3, "ms"),
+        _ => (1e-6, "MB"),
+    };
+    let goal = match line.name.as_str() {
+        "component_ready_warm" => Some(1.0),
+        "component_memory" => Some(10.0),
+        "host_call_clock_now" => Some(5.0),
+        _ => None,
+    };
+    let bench = format!("{} ({})", line.name.replace('_', " "), line.of);
+    Figure { bench, value: line.value * factor, unit: unit.into(), goal }
 }
 
 /// `rehome status` on a plan of 15 phases, from start to exit.

@@ -1,7 +1,7 @@
 //! Effects: intent and outcome, each durable when it is answered; reads and refusals, noted in memory until then.
 
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
-use sqlx::{Connection, Row};
+use sqlx::{Connection, QueryBuilder, Row, Sqlite};
 
 use super::{Effect, EffectKey, Journal, JournalError, Note, State, from_word, now_ms, parsed, word};
 use crate::types::SideName;
@@ -12,9 +12,7 @@ impl Journal {
         let notes = self.take_notes();
         let mut connection = self.connection().await;
         let mut transaction = connection.begin().await.map_err(|e| self.failed(e))?;
-        for note in &notes {
-            write_note(&mut transaction, note).await.map_err(|e| self.failed(e))?;
-        }
+        write_notes(&mut transaction, &notes).await.map_err(|e| self.failed(e))?;
         let id = insert_effect(&mut transaction, key, effect, State::Begun, None, None, now_ms(), None)
             .await
             .map_err(|e| self.failed(e))?;
@@ -68,9 +66,7 @@ impl Journal {
         }
         let mut connection = self.connection().await;
         let mut transaction = connection.begin().await.map_err(|e| self.failed(e))?;
-        for note in &notes {
-            write_note(&mut transaction, note).await.map_err(|e| self.failed(e))?;
-        }
+        write_notes(&mut transaction, &notes).await.map_err(|e| self.failed(e))?;
         transaction.commit().await.map_err(|e| self.failed(e))
     }
 
@@ -191,9 +187,26 @@ async fn insert_effect(
     Ok(result.last_insert_rowid() as u64)
 }
 
-async fn write_note(connection: &mut SqliteConnection, note: &Note) -> Result<(), sqlx::Error> {
-    let failure = note.failure.as_deref();
-    insert_effect(connection, &note.key, note.effect, note.state, None, failure, note.at, Some(note.ended_at))
-        .await
-        .map(drop)
+/// Many rows a statement: a phase may read thousands of things.
+async fn write_notes(connection: &mut SqliteConnection, notes: &[Note]) -> Result<(), sqlx::Error> {
+    for some in notes.chunks(256) {
+        let mut insert: QueryBuilder<Sqlite> = QueryBuilder::new(
+            "INSERT INTO effect (phase, run, verb, request, side, vals, effect, state, failure, begun_at, ended_at) ",
+        );
+        insert.push_values(some, |mut row, note| {
+            row.push_bind(&note.key.phase)
+                .push_bind(i64::from(note.key.run))
+                .push_bind(note.key.verb.as_str())
+                .push_bind(&note.key.request)
+                .push_bind(note.key.side.map_or("", SideName::as_str))
+                .push_bind(&note.key.values)
+                .push_bind(note.effect)
+                .push_bind(word(&note.state))
+                .push_bind(&note.failure)
+                .push_bind(note.at as i64)
+                .push_bind(note.ended_at as i64);
+        });
+        insert.build().execute(&mut *connection).await?;
+    }
+    Ok(())
 }
