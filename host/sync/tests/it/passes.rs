@@ -2,7 +2,7 @@
 
 use crate::fixture::*;
 use crate::with_both_hands;
-use rehome_sync::{Comparison, Error, Limit, Owner, SyncOptions, compare, sync};
+use rehome_sync::{Comparison, Error, Limit, Observer, Owner, Recorded, SyncOptions, compare, sync};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 
@@ -49,6 +49,23 @@ with_both_hands! {
         let (source, target) = pair.trees().await;
         let found = compare(&source, &target, &plain(), Comparison::Contents, &()).await.unwrap();
         assert!(found.none(), "{found:?}");
+    }
+
+    async fn nothing_changes_in_a_folder_that_could_not_be_recorded_first(hands: Hands) {
+        struct Refuses;
+        impl Observer for Refuses {
+            fn touching<'a>(&'a self, folders: &'a [Vec<u8>]) -> Recorded<'a> {
+                assert!(folders.contains(&b"flat".to_vec()), "{folders:?}");
+                Box::pin(async { Err("the journal's disk is full".to_owned()) })
+            }
+        }
+        let pair = Pair::new(hands);
+        odd_tree(&pair.source);
+        let before = snapshot(&pair.target);
+        let (source, target) = pair.trees().await;
+        let result = sync(&source, &target, &plain(), &Refuses).await;
+        assert!(matches!(result, Err(Error::Unrecorded { .. })), "{result:?}");
+        assert_eq!(snapshot(&pair.target), before);
     }
 
     async fn what_changed_is_brought_and_what_is_gone_is_set_aside(hands: Hands) {
