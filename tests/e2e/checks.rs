@@ -7,7 +7,7 @@ use rehome_tests::lab_tests;
 use rehome_tests::oracle::listing::{DOVECOT_CACHES, listing};
 use rehome_tests::oracle::{database, same, services};
 
-use crate::rehome::{Reach, Rehome, example};
+use crate::rehome::{Reach, Rehome, mail_only};
 
 pub(crate) fn tests() -> Vec<Trial> {
     lab_tests![
@@ -73,7 +73,7 @@ const TROUBLES: &[Trouble] = &[
 
 fn trouble_is_found_and_named_before_anything_is_touched() -> Result<()> {
     let lab = Lab::start(&LabSpec::pair().with_third().ssh_keys_on("third"))?;
-    let forth = example(&Reach::Ssh("old"), &Reach::Ssh("new"))?;
+    let forth = mail_only(&Reach::Ssh("old"), &Reach::Ssh("new"))?;
     let rehome = Rehome::install(lab.third(), &forth)?;
     rehome.approve()?;
     rehome.expect(0, &["check"])?;
@@ -91,7 +91,7 @@ fn trouble_is_found_and_named_before_anything_is_touched() -> Result<()> {
         rehome.expect(0, &["check"])?;
     }
     // The sides the other way round: the old one has the newer database.
-    rehome.plan(&example(&Reach::Ssh("new"), &Reach::Ssh("old"))?)?;
+    rehome.plan(&mail_only(&Reach::Ssh("new"), &Reach::Ssh("old"))?)?;
     rehome.approve()?;
     let ran = rehome.expect(3, &["check"])?;
     let said = format!("{}{}", ran.stdout, ran.stderr);
@@ -125,7 +125,7 @@ fn changed(before: &[String], after: &[String]) -> Vec<String> {
 
 fn preview_changes_nothing_and_afterwards_has_nothing_left() -> Result<()> {
     let lab = Lab::start(&LabSpec::pair().ssh_keys_on("new"))?;
-    let rehome = Rehome::install(lab.new(), &example(&Reach::Ssh("old"), &Reach::Local)?)?;
+    let rehome = Rehome::install(lab.new(), &mail_only(&Reach::Ssh("old"), &Reach::Local)?)?;
     rehome.approve()?;
     let before = (state(lab.old())?, state(lab.new())?);
     let preview = rehome.expect(4, &["preview", "--exit-code"])?;

@@ -6,7 +6,7 @@ use rehome_tests::lab::{Lab, LabSpec};
 use rehome_tests::lab_tests;
 
 use crate::migration::{Before, moved};
-use crate::rehome::{Reach, Rehome, example};
+use crate::rehome::{Reach, Rehome, mail_only};
 
 pub(crate) fn tests() -> Vec<Trial> {
     lab_tests![apply_goes_on_after_kill_9_in_the_copies]
@@ -17,7 +17,7 @@ fn apply_goes_on_after_kill_9_in_the_copies() -> Result<()> {
     // Enough accounts that their copy takes a while, so that the kill falls into its transaction.
     lab.old().sh("mysql mailserver -e \"INSERT INTO virtual_aliases (domain_id, source, destination) \
          SELECT 1, CONCAT('list-', seq, '@example.org'), 'anna@example.org' FROM seq_1_to_20000\"")?;
-    let rehome = Rehome::install(lab.new(), &example(&Reach::Ssh("old"), &Reach::Local)?)?;
+    let rehome = Rehome::install(lab.new(), &mail_only(&Reach::Ssh("old"), &Reach::Local)?)?;
     rehome.approve()?;
 
     rehome.kill_at(&["apply"], &["\"request-began\"", "\"copy.accounts\""], "0.3")?;

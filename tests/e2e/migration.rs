@@ -11,7 +11,7 @@ use rehome_tests::seed::accounts;
 use rehome_tests::traffic::Traffic;
 use rehome_tests::{harness, lab_tests};
 
-use crate::rehome::{Reach, Rehome, example};
+use crate::rehome::{Reach, Rehome, mail_only};
 
 pub(crate) fn tests() -> Vec<Trial> {
     lab_tests![
@@ -94,7 +94,7 @@ fn by_meaning(rows: &[String]) -> Meaning {
 
 fn a_server_moves_while_mail_arrives() -> Result<()> {
     let lab = Lab::start(&LabSpec::pair().ssh_keys_on("new"))?;
-    let rehome = Rehome::install(lab.new(), &example(&Reach::Ssh("old"), &Reach::Local)?)?;
+    let rehome = Rehome::install(lab.new(), &mail_only(&Reach::Ssh("old"), &Reach::Local)?)?;
     rehome.approve()?;
     rehome.expect(0, &["check"])?;
 
@@ -136,14 +136,14 @@ fn sieve_works_on(lab: &Lab) -> Result<()> {
 fn rehome_runs_on_the_old_side() -> Result<()> {
     let lab = Lab::start(&LabSpec::pair().ssh_keys_on("old"))?;
     let before = Before::of(lab.old())?;
-    Rehome::install(lab.old(), &example(&Reach::Local, &Reach::Ssh("new"))?)?.migrate()?;
+    Rehome::install(lab.old(), &mail_only(&Reach::Local, &Reach::Ssh("new"))?)?.migrate()?;
     moved(&lab, &before).map(drop)
 }
 
 fn rehome_runs_on_a_third_machine() -> Result<()> {
     let lab = Lab::start(&LabSpec::pair().with_third().ssh_keys_on("third"))?;
     let before = Before::of(lab.old())?;
-    Rehome::install(lab.third(), &example(&Reach::Ssh("old"), &Reach::Ssh("new"))?)?.migrate()?;
+    Rehome::install(lab.third(), &mail_only(&Reach::Ssh("old"), &Reach::Ssh("new"))?)?.migrate()?;
     moved(&lab, &before).map(drop)
 }
 
@@ -151,7 +151,7 @@ fn rehome_goes_through_sudo_where_root_may_not_log_in() -> Result<()> {
     let spec = LabSpec::pair().with_third().ssh_keys_on("third").root_login_off("old").root_login_off("new");
     let lab = Lab::start(&spec)?;
     let before = Before::of(lab.old())?;
-    let rehome = Rehome::install(lab.third(), &example(&Reach::Sudo("old"), &Reach::Sudo("new"))?)?;
+    let rehome = Rehome::install(lab.third(), &mail_only(&Reach::Sudo("old"), &Reach::Sudo("new"))?)?;
     rehome.migrate()?;
     moved(&lab, &before).map(drop)
 }
@@ -164,6 +164,6 @@ fn a_server_whose_dovecot_cannot_list_its_users_moves_all_the_same() -> Result<(
              ! doveadm user '*' 2>/dev/null")?;
     }
     let before = Before::of(lab.old())?;
-    Rehome::install(lab.new(), &example(&Reach::Ssh("old"), &Reach::Local)?)?.migrate()?;
+    Rehome::install(lab.new(), &mail_only(&Reach::Ssh("old"), &Reach::Local)?)?.migrate()?;
     moved(&lab, &before).map(drop)
 }

@@ -6,7 +6,7 @@ use rehome_tests::lab::{Lab, LabSpec};
 use rehome_tests::lab_tests;
 use rehome_tests::oracle::{database, same};
 
-use crate::rehome::{Reach, Rehome, example, up_to};
+use crate::rehome::{Reach, Rehome, mail_only, up_to};
 
 pub(crate) fn tests() -> Vec<Trial> {
     lab_tests![what_is_not_approved_or_not_who_it_was_is_refused]
@@ -15,7 +15,7 @@ pub(crate) fn tests() -> Vec<Trial> {
 fn what_is_not_approved_or_not_who_it_was_is_refused() -> Result<()> {
     let lab = Lab::start(&LabSpec::pair().with_third().ssh_keys_on("third"))?;
     let old = Reach::Ssh("old");
-    let plan = up_to(&example(&old, &Reach::Ssh("new"))?, "accounts")?;
+    let plan = up_to(&mail_only(&old, &Reach::Ssh("new"))?, "accounts")?;
     let rehome = Rehome::install(lab.third(), &plan)?;
     let before = database::dump(lab.new(), "mailserver")?;
 

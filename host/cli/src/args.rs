@@ -58,6 +58,8 @@ pub enum Verb {
     Status,
     /// Compare both sides after `apply`; changes nothing
     Verify,
+    /// Take back what `apply` did; mail that arrived on new goes back to old
+    Undo(Undo),
     /// For authors of phases
     #[command(subcommand)]
     Phase(Phase),
@@ -97,6 +99,13 @@ pub struct Apply {
     /// Run this phase once more, and no other
     #[arg(long, value_name = "PHASE", conflicts_with = "until")]
     pub again: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Undo {
+    /// Only this stage and the later ones: prepare, copy, cutover, settle, retire
+    #[arg(long, value_name = "STAGE")]
+    pub down_to: Option<Stage>,
 }
 
 #[derive(Debug, clap::Args)]

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use args::{Args, Verb};
-use commands::{answer, apply, approve, check, demo, phase, preview, status, verify};
+use commands::{answer, apply, approve, check, demo, phase, preview, status, undo, verify};
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -32,6 +32,7 @@ fn main() -> ExitCode {
             Verb::Answer(verb) => answer::run(&ui, &args.global, verb).await,
             Verb::Status => status::run(&ui, &args.global).await,
             Verb::Verify => verify::run(&ui, &args.global).await,
+            Verb::Undo(verb) => undo::run(&ui, &args.global, verb).await,
             Verb::Phase(verb) => phase::run(&ui, verb),
             Verb::Demo(verb) => demo::run(&ui, &args.global, verb).await,
         }

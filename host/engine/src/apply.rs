@@ -40,7 +40,10 @@ impl Migration {
             self.known_phase(again)?;
         }
         let work = self.begin(Verb::Apply, loader, sink, cancel).await?;
-        let result = work.apply(scope).await;
+        let result = match work.no_undo_under_way() {
+            Ok(()) => work.apply(scope).await,
+            Err(error) => Err(error.into()),
+        };
         work.close().await;
         result
     }
@@ -133,7 +136,7 @@ impl Work {
             }
             Called::Waiting(gate) => {
                 end(RunState::Waiting, Some(gate_text(&gate))).await?;
-                let question = Question::of(&self.journal, id, run, &gate).await?;
+                let question = Question::of(&self.journal, id, run, &gate, Verb::Apply).await?;
                 self.sink.event(Event::Waiting { phase: id.to_string(), run, question: question.clone() });
                 Ok(Some(question))
             }

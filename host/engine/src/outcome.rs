@@ -2,7 +2,7 @@
 
 use rehome_gatekeeper::clock;
 use rehome_gatekeeper::journal::{Journal, JournalError};
-use rehome_gatekeeper::types::{Finding, Forecast, Gate, Stage};
+use rehome_gatekeeper::types::{Finding, Forecast, Gate, Stage, Verb};
 use serde::Serialize;
 
 use crate::failed::PhaseFailed;
@@ -23,6 +23,8 @@ pub enum Question {
         answered: Option<Vec<String>>,
         /// what to type
         command: String,
+        /// and then
+        then: String,
     },
     /// for a moment
     Moment {
@@ -36,12 +38,17 @@ pub enum Question {
 }
 
 impl Question {
-    /// What a gate of a phase asks, as the journal has it.
-    pub(crate) async fn of(journal: &Journal, phase: &str, run: u32, gate: &Gate) -> Result<Question, JournalError> {
+    /// What a gate of a phase asks, as the journal has it; `verb` is the one to go on with.
+    pub(crate) async fn of(
+        journal: &Journal,
+        phase: &str,
+        run: u32,
+        gate: &Gate,
+        verb: Verb,
+    ) -> Result<Question, JournalError> {
+        let then = format!("rehome {verb}");
         let key = match gate {
-            Gate::Moment(at) => {
-                return Ok(Question::Moment { at: *at, until: clock::utc(*at), command: "rehome apply".into() });
-            }
+            Gate::Moment(at) => return Ok(Question::Moment { at: *at, until: clock::utc(*at), command: then }),
             Gate::Question(key) => key,
         };
         let asked = journal.questions(phase, run).await?.into_iter().find(|(name, _, _)| name == key);
@@ -52,12 +59,34 @@ impl Question {
         };
         Ok(Question::Question {
             command: format!("rehome answer {phase} {key} {words}"),
+            then,
             key: key.clone(),
             question: asked.question,
             options: asked.options,
             answered: answer.map(|answer| answer.values),
         })
     }
+}
+
+/// What `undo` answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Undone {
+    /// everything that was asked for is taken back
+    Finished {
+        /// the phases taken back now, in that order
+        undone: Vec<String>,
+        /// begun phases of earlier stages, which were not asked for
+        left: Vec<String>,
+    },
+    /// a phase waits
+    Waiting {
+        /// the phases taken back now, in that order
+        undone: Vec<String>,
+        /// which waits
+        phase: String,
+        /// for what
+        question: Question,
+    },
 }
 
 /// A finding and whose it is.

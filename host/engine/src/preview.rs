@@ -56,7 +56,7 @@ impl Work {
             Called::Answered(_) => Forecast::default(),
             Called::Interrupted => return Err(self.interrupted(ready)),
             Called::Waiting(gate) => {
-                let question = Question::of(&self.journal, ready.id(), run, &gate).await?;
+                let question = Question::of(&self.journal, ready.id(), run, &gate, Verb::Apply).await?;
                 self.sink.event(Event::Waiting { phase, run, question: question.clone() });
                 return Ok(Previewed::Waiting(question));
             }

@@ -1,8 +1,8 @@
 //! `status`: how the migration stands, from plan, lock and journal alone. No component is loaded, no side is connected, nothing
 //! is made: it is quick, and may run beside an `apply`.
 
-use rehome_gatekeeper::journal::{Effect, Run, RunState};
-use rehome_gatekeeper::types::{Gate, SideName, Stage};
+use rehome_gatekeeper::journal::{Effect, Journal, Run, RunState};
+use rehome_gatekeeper::types::{Gate, SideName, Stage, Verb};
 use serde::Serialize;
 
 use crate::error::Error;
@@ -73,6 +73,13 @@ pub enum PhaseStanding {
         /// the failure's first line
         said: String,
     },
+    /// taking it back was begun, and has not ended
+    Undoing {
+        /// what it waits for, if it does
+        waits: Option<Question>,
+        /// the failure's first line, if it failed
+        said: Option<String>,
+    },
     /// it is done
     Done,
 }
@@ -114,16 +121,13 @@ impl Migration {
             Some(journal) => (journal.runs().await?, journal.open_effects().await?),
             None => (vec![], vec![]),
         };
-        let at_work = holder.as_ref().is_some_and(|holder| holder.verb == "apply");
+        let at_work = holder.as_ref().is_some_and(|holder| matches!(holder.verb.as_str(), "apply" | "undo"));
         let mut phases = Vec::with_capacity(self.plan.phases.len());
         for phase in &self.plan.phases {
             let run = runs.iter().rev().find(|run| run.phase == phase.id);
             let standing = match (run, &journal) {
-                (Some(run), Some(journal)) if run.state == RunState::Waiting => {
-                    match serde_json::from_str::<Gate>(run.text.as_deref().unwrap_or_default()) {
-                        Ok(gate) => PhaseStanding::Waiting(Question::of(journal, &phase.id, run.run, &gate).await?),
-                        Err(_) => PhaseStanding::Interrupted,
-                    }
+                (Some(run), Some(journal)) if matches!(run.state, RunState::Waiting | RunState::UndoWaiting) => {
+                    waiting(journal, run).await?
                 }
                 (run, _) => standing(run, at_work),
             };
@@ -162,7 +166,24 @@ fn standing(run: Option<&Run>, at_work: bool) -> PhaseStanding {
             said: run.and_then(|run| run.text.clone()).unwrap_or_else(|| "for a reason that was not recorded".into()),
         },
         Some(RunState::Done) => PhaseStanding::Done,
+        Some(RunState::UndoBegun | RunState::UndoWaiting) => PhaseStanding::Undoing { waits: None, said: None },
+        Some(RunState::UndoFailed) => {
+            PhaseStanding::Undoing { waits: None, said: run.and_then(|run| run.text.clone()) }
+        }
     }
+}
+
+/// A run at a gate, on its way forward or back.
+async fn waiting(journal: &Journal, run: &Run) -> Result<PhaseStanding, Error> {
+    let Ok(gate) = serde_json::from_str::<Gate>(run.text.as_deref().unwrap_or_default()) else {
+        return Ok(standing(Some(run), false));
+    };
+    let verb = if run.state == RunState::UndoWaiting { Verb::Undo } else { Verb::Apply };
+    let question = Question::of(journal, &run.phase, run.run, &gate, verb).await?;
+    Ok(match verb {
+        Verb::Undo => PhaseStanding::Undoing { waits: Some(question), said: None },
+        _ => PhaseStanding::Waiting(question),
+    })
 }
 
 fn open_effect(effect: &Effect) -> OpenEffect {
@@ -184,6 +205,9 @@ fn next(phases: &[PhaseStatus], holder: Option<&Holder>, now: u64) -> Next {
     }
     if phases.iter().any(|phase| !phase.approved) {
         return say("read what the phases ask for, and grant it".into(), &["rehome approve"]);
+    }
+    if let Some(phase) = phases.iter().find(|phase| matches!(phase.standing, PhaseStanding::Undoing { .. })) {
+        return next_of_undo(phase, now);
     }
     let Some(phase) = phases.iter().find(|phase| !matches!(phase.standing, PhaseStanding::Done)) else {
         return say("everything is done; compare both sides".into(), &["rehome verify"]);
@@ -211,4 +235,25 @@ fn next(phases: &[PhaseStatus], holder: Option<&Holder>, now: u64) -> Next {
         }
         _ => say(format!("phase `{id}` is next"), &["rehome preview", "rehome apply"]),
     }
+}
+
+/// While an undo has not ended, nothing else is safe.
+fn next_of_undo(phase: &PhaseStatus, now: u64) -> Next {
+    let id = &phase.phase;
+    let PhaseStanding::Undoing { waits, said } = &phase.standing else {
+        return Next { text: String::new(), commands: vec![] };
+    };
+    let (text, answer) = match (waits, said) {
+        (Some(Question::Moment { at, until, .. }), _) if now < *at => {
+            (format!("an undo is under way; phase `{id}` waits until {until}; from then on"), None)
+        }
+        (Some(Question::Question { command, answered: None, .. }), _) => {
+            (format!("an undo is under way; phase `{id}` waits for your answer"), Some(command.clone()))
+        }
+        (_, Some(_)) => {
+            (format!("an undo is under way; put right what phase `{id}` names; `undo` goes on with it"), None)
+        }
+        _ => (format!("an undo is under way; `undo` goes on with phase `{id}`"), None),
+    };
+    Next { text, commands: answer.into_iter().chain(["rehome undo".to_string()]).collect() }
 }

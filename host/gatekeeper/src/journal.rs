@@ -98,7 +98,7 @@ struct Note {
 
 /// How a run of a phase stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum RunState {
     /// called, and not ended: by a crash if nobody is at it
     Begun,
@@ -108,8 +108,21 @@ pub enum RunState {
     Done,
     /// ended with a failure; `apply` tries again
     Failed,
+    /// being taken back, and not ended: by a crash if nobody is at it
+    UndoBegun,
+    /// being taken back, and at a gate
+    UndoWaiting,
+    /// taking it back ended with a failure; `undo` tries again
+    UndoFailed,
     /// taken back
     Undone,
+}
+
+impl RunState {
+    /// Whether taking the run back was begun, and has not ended.
+    pub fn is_undoing(self) -> bool {
+        matches!(self, RunState::UndoBegun | RunState::UndoWaiting | RunState::UndoFailed)
+    }
 }
 
 /// A run of a phase.

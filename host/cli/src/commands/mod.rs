@@ -9,6 +9,7 @@ pub mod phase;
 pub mod preview;
 pub mod requests;
 pub mod status;
+pub mod undo;
 pub mod verify;
 
 use std::path::PathBuf;

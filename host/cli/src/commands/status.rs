@@ -74,6 +74,13 @@ fn one(ui: &Ui, phase: &PhaseStatus, heading: &str, width: usize, is_next: bool)
         PhaseStanding::Waiting(question) => {
             line.with(Tone::Yellow, "waiting").plain(format!("{run}: {}", asks(question)))
         }
+        PhaseStanding::Undoing { waits: Some(question), .. } => {
+            line.with(Tone::Yellow, "being undone").plain(format!("{run}: {}", asks(question)))
+        }
+        PhaseStanding::Undoing { said: Some(said), .. } => {
+            line.with(Tone::Red, "undo failed").plain(format!("{run}: {said}"))
+        }
+        PhaseStanding::Undoing { .. } => line.with(Tone::Red, "undone in part").and_dim(run),
         PhaseStanding::NotBegun if !phase.approved => line.with(Tone::Yellow, "not approved"),
         PhaseStanding::NotBegun if is_next => line.with(Tone::Bold, "next"),
         PhaseStanding::NotBegun => line.and_dim("-"),

@@ -74,7 +74,7 @@ pub fn tally(findings: &Findings, blockers: &str) -> String {
 /// What is asked, or until when it waits, and what to type.
 pub fn question(ui: &Ui, phase: &str, question: &Question) {
     match question {
-        Question::Question { key, question, options, command, .. } => {
+        Question::Question { key, question, options, command, then, .. } => {
             let asked = if question.is_empty() { format!("an answer to `{key}`") } else { question.clone() };
             ui.out(Text::yellow("waiting: ").plain(format!("phase `{phase}` asks: {asked}")).at(0).hang(9));
             if !options.is_empty() {
@@ -82,7 +82,7 @@ pub fn question(ui: &Ui, phase: &str, question: &Question) {
             }
             ui.out(Text::dim("to answer and go on:").at(2));
             ui.out(Text::bold(command).at(4).hang(6));
-            ui.out(Text::bold("rehome apply").at(4));
+            ui.out(Text::bold(then).at(4));
         }
         Question::Moment { until, command, .. } => {
             ui.out(Text::yellow("waiting: ").plain(format!("phase `{phase}` waits until {until}")).at(0).hang(9));

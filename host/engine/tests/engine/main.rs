@@ -5,3 +5,4 @@ mod approval;
 mod common;
 mod gates;
 mod plan;
+mod undo;
