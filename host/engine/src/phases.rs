@@ -191,6 +191,15 @@ fn filled(plan: &Plan, phase: &PhasePlan, manifest: &Manifest) -> Result<Filled,
         }
         refused
     })?;
+    for (key, declared) in &manifest.config {
+        let named = config.get(key).filter(|_| declared.kind == "secret").and_then(|value| value.texts.first());
+        if let Some(name) = named.filter(|name| !plan.services.secrets.contains_key(*name)) {
+            let at = phase.spans.config.get(key).unwrap_or(&phase.spans.whole);
+            let what = format!("phase `{}`: config key `{key}`: the plan has no secret `{name}`", phase.id);
+            let hint = format!("name its file in the plan: [secret.{name}] with file = \"/root/{name}\" (mode 0600)");
+            return Err(plan.refuse(at, what).hint(hint).into());
+        }
+    }
     fill(manifest, config).map_err(|error| {
         let what =
             format!("phase `{}`: with this config, component `{}` asks for what cannot be", phase.id, manifest.name);

@@ -99,13 +99,13 @@ impl Migration {
             let last = runs.iter().rev().find(|run| run.phase == phase.id()).cloned();
             phases.push(Ready { phase, last, grants, component });
         }
-        let host = Host::new(
+        let host = Host::with_services(
             self.plan.old.spec(),
             self.plan.new.spec(),
             journal.clone(),
             Arc::new(FromGatekeeper(sink.clone())),
             self.clock.clone(),
-            self.state.folder(),
+            (self.state.folder(), self.plan.services.clone()),
         );
         let work = Work { _guard: guard, host, journal, phases, sink, clock: self.clock.clone(), verb, cancel };
         match work.connect().await {

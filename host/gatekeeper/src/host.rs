@@ -12,24 +12,29 @@ use tokio::sync::Mutex;
 use crate::clock::Clock;
 use crate::door::Permit;
 use crate::journal::{Journal, JournalError};
+use crate::services::Services;
 use crate::types::{Effect, Failure, Level, SideName, Verb};
 
 /// Where a database is on a side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DatabasePlace {
-    /// MariaDB or MySQL behind a unix socket of the side, as this user without a password (unix_socket authentication)
+    /// MariaDB or MySQL behind a unix socket of the side, as this user
     MySql {
         /// "/run/mysqld/mysqld.sock"
         socket: PathBuf,
         /// "root"
         user: String,
+        /// the name of a secret of the plan; none: the server knows the user by the socket (unix_socket authentication)
+        password: Option<String>,
     },
-    /// PostgreSQL behind a unix socket of the side, as this user without a password (peer authentication)
+    /// PostgreSQL behind a unix socket of the side, as this user
     Postgres {
         /// "/run/postgresql/.s.PGSQL.5432"
         socket: PathBuf,
         /// "postgres"
         user: String,
+        /// the name of a secret of the plan; none: peer authentication
+        password: Option<String>,
     },
     /// a file of the side; only where the side's files are this machine's
     Sqlite {
@@ -41,8 +46,35 @@ pub enum DatabasePlace {
 impl Default for DatabasePlace {
     /// What Debian's MariaDB has.
     fn default() -> DatabasePlace {
-        DatabasePlace::MySql { socket: "/run/mysqld/mysqld.sock".into(), user: "root".into() }
+        DatabasePlace::MySql { socket: "/run/mysqld/mysqld.sock".into(), user: "root".into(), password: None }
     }
+}
+
+/// Where Redis listens on a side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RedisDoor {
+    /// a port of the side's loopback address
+    Port(u16),
+    /// a unix socket
+    Socket(PathBuf),
+}
+
+impl Default for RedisDoor {
+    /// What Debian's Redis has.
+    fn default() -> RedisDoor {
+        RedisDoor::Port(6379)
+    }
+}
+
+/// Redis on a side.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RedisPlace {
+    /// where it listens
+    pub door: RedisDoor,
+    /// the user to log in as (Redis 6 and later); none: `default`
+    pub user: Option<String>,
+    /// the name of a secret of the plan
+    pub password: Option<String>,
 }
 
 /// How a side is reached, as the plan says.
@@ -54,6 +86,8 @@ pub struct SideSpec {
     pub options: Options,
     /// databases that are not where Debian puts them, by name
     pub databases: BTreeMap<String, DatabasePlace>,
+    /// where Redis is
+    pub redis: RedisPlace,
 }
 
 /// Something that happened, for whoever shows it.
@@ -98,6 +132,7 @@ pub struct Host {
     pub(crate) journal: Arc<Journal>,
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) clock: Arc<Clock>,
+    pub(crate) services: Services,
     state: PathBuf,
     trees: Mutex<HashMap<(SideName, PathBuf), Arc<Tree>>>,
 }
@@ -117,12 +152,25 @@ impl Host {
         clock: Arc<Clock>,
         state: &Path,
     ) -> Arc<Host> {
+        Host::with_services(old, new, journal, observer, clock, (state, Services::default()))
+    }
+
+    /// The same, with name servers and secrets beside the sides.
+    pub fn with_services(
+        old: SideSpec,
+        new: SideSpec,
+        journal: Arc<Journal>,
+        observer: Arc<dyn Observer>,
+        clock: Arc<Clock>,
+        (state, services): (&Path, Services),
+    ) -> Arc<Host> {
         let reached = |spec| Reached { spec, side: Mutex::new(None) };
         Arc::new(Host {
             sides: [reached(old), reached(new)],
             journal,
             observer,
             clock,
+            services,
             state: state.to_path_buf(),
             trees: Mutex::new(HashMap::new()),
         })
@@ -170,6 +218,10 @@ impl Host {
 
     pub(crate) fn database(&self, _: &Permit, side: SideName, name: &str) -> DatabasePlace {
         self.reached(side).spec.databases.get(name).cloned().unwrap_or_default()
+    }
+
+    pub(crate) fn redis(&self, _: &Permit, side: SideName) -> RedisPlace {
+        self.reached(side).spec.redis.clone()
     }
 
     /// An opened tree; kept open for the calls to come.

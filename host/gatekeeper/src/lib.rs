@@ -4,6 +4,7 @@
 
 pub mod clock;
 pub mod component;
+mod dns;
 mod door;
 mod exec;
 mod files;
@@ -12,13 +13,15 @@ mod host;
 pub mod journal;
 mod memory;
 mod operator;
+mod redis;
 mod report;
+mod services;
 mod sql;
 pub mod types;
-mod unsupported;
 
 pub use clock::Clock;
 pub use component::{CallError, Component};
 pub use door::{Scope, Session};
-pub use host::{DatabasePlace, Event, Host, HostError, Observer, SideSpec};
+pub use host::{DatabasePlace, Event, Host, HostError, Observer, RedisDoor, RedisPlace, SideSpec};
 pub use journal::{Journal, JournalError};
+pub use services::{DNS_PORT, DnsSpec, Services};

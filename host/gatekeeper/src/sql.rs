@@ -16,6 +16,7 @@ mod compare;
 mod copy;
 mod driver;
 mod kept;
+mod login;
 mod mysql;
 mod place;
 mod postgres;

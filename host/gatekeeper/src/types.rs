@@ -39,6 +39,49 @@ pub struct Finding {
     pub hint: Option<String>,
 }
 
+/// All records of one owner and type (RFC 9499); names with their last dot, data in presentation format, sorted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rrset {
+    /// "example.org."
+    pub owner: String,
+    /// "MX"
+    pub kind: String,
+    /// seconds
+    pub ttl: u32,
+    /// "10 mail.example.org."
+    pub data: Vec<String>,
+}
+
+/// What one authoritative server answered.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DnsAnswer {
+    /// "ns1.example.org (192.0.2.53)"
+    pub server: String,
+    /// of the zone, as that server has it
+    pub serial: u32,
+    /// none: it has no such records
+    pub rrset: Option<Rrset>,
+}
+
+/// Keys of a pattern.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// as of SCAN MATCH
+    pub pattern: String,
+    /// how many
+    pub keys: u64,
+}
+
+/// Keys of both sides, compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "named for what they count")]
+pub struct RedisDifferences {
+    pub equal: u64,
+    pub only_old: u64,
+    pub only_new: u64,
+    pub different: u64,
+}
+
 /// A point where the migration waits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

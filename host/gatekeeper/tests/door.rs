@@ -118,6 +118,7 @@ impl Lab {
             target,
             options: Options { control_dir: self.path("control"), ..Options::default() },
             databases: Default::default(),
+            redis: Default::default(),
         };
         let old = Target::Folder(self.path("old"));
         let clock = Arc::new(Clock::ahead_by(self.ahead));

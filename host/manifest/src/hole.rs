@@ -40,7 +40,7 @@ pub struct Sources {
 /// One source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// what a read request yielded, by its id: "exec.users", "sql.accounts"
+    /// what a read request yielded, by its id: "exec.users", "sql.accounts", "lookup.mx"
     Yielded(String),
     /// what the operator chose, by the question's key
     Operator(String),
@@ -162,8 +162,8 @@ fn parse_sources(text: &str) -> Result<Sources, String> {
         .into_iter()
         .map(|part| match part.trim().split_once('.') {
             Some(("operator", key)) => Ok(Source::Operator(key.to_string())),
-            Some(("exec" | "sql", _)) => Ok(Source::Yielded(part.trim().to_string())),
-            _ => Err(format!("`{part}` is no source; sources are exec.NAME, sql.NAME and operator.KEY")),
+            Some(("exec" | "sql" | "lookup", _)) => Ok(Source::Yielded(part.trim().to_string())),
+            _ => Err(format!("`{part}` is no source; sources are exec.NAME, sql.NAME, lookup.NAME and operator.KEY")),
         })
         .collect::<Result<_, _>>()?;
     Ok(Sources { all, of })

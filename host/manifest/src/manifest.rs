@@ -62,6 +62,9 @@ pub struct Manifest {
     /// keys of a Redis server, from old to new
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub redis_copy: BTreeMap<String, RedisCopy>,
+    /// names it may look up in the domain name system
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub lookup: BTreeMap<String, Lookup>,
     /// RRsets it may write
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub record: BTreeMap<String, Record>,
@@ -404,29 +407,62 @@ pub struct RedisCopy {
     pub patterns: Vec<String>,
     /// why
     pub reason: String,
+    /// only under these verbs
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub verbs: Vec<Verb>,
     /// only where the plan's config is so
     #[serde(default, skip_serializing_if = "When::is_empty")]
     pub when: When,
+}
+
+/// A name the phase may look up at its zone's authoritative servers. What they answer (names without the last dot, and
+/// addresses) may fill holes whose source is `lookup.NAME`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Lookup {
+    /// a name, with holes in it as in a line template; for the kind PTR an address
+    pub owner: String,
+    /// "MX"
+    pub kind: String,
+    /// only where the plan's config is so
+    #[serde(default, skip_serializing_if = "When::is_empty")]
+    pub when: When,
+}
+
+/// A host name or an address that takes the place of another in the records that are there.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Swap {
+    /// records that name it are changed, others are kept as they are
+    pub from: String,
+    /// what they name afterwards
+    pub to: String,
 }
 
 /// An RRset the phase may write.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Record {
-    /// a literal or one whole hole
+    /// a name, with holes in it as in a line template
     pub owner: String,
-    /// "MX"
+    /// "A", "AAAA", "CNAME", "MX" or "TXT"
     pub kind: String,
     /// in presentation format; none: those that are there
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub data: Vec<String>,
-    /// seconds; none: as it is
+    /// instead of `data`: those that are there, with one name or address for another
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ttl: Option<u32>,
-    /// a secret's handle
+    pub swap: Option<Swap>,
+    /// seconds, or `first-seen`: what it was before this component first wrote it; none: as it is
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<String>,
+    /// the name of a secret of the plan: the key that signs the update
     pub key: String,
     /// why
     pub reason: String,
+    /// only under these verbs
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub verbs: Vec<Verb>,
     /// only where the plan's config is so
     #[serde(default, skip_serializing_if = "When::is_empty")]
     pub when: When,

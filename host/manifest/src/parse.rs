@@ -48,11 +48,12 @@ impl Manifest {
         self.pipes()?;
         self.file_requests()?;
         self.database_requests()?;
+        self.network_requests()?;
         Ok(self)
     }
 
     fn names_are_plain(&self) -> Result<(), ManifestError> {
-        let maps: [(&str, Vec<&String>); 14] = [
+        let maps: [(&str, Vec<&String>); 15] = [
             ("config", self.config.keys().collect()),
             ("exec", self.exec.keys().collect()),
             ("pipe", self.pipe.keys().collect()),
@@ -65,6 +66,7 @@ impl Manifest {
             ("copy", self.copy.keys().collect()),
             ("snapshot", self.snapshot.keys().collect()),
             ("redis-copy", self.redis_copy.keys().collect()),
+            ("lookup", self.lookup.keys().collect()),
             ("record", self.record.keys().collect()),
             ("question", self.question.keys().collect()),
         ];
@@ -88,7 +90,7 @@ impl Manifest {
             };
         }
         of!(exec "exec", pipe "pipe", tree "tree", sync "sync", file "file", aside "aside", schema "schema", sql "sql", copy "copy");
-        of!(snapshot "snapshot", redis_copy "redis-copy", record "record", question "question");
+        of!(snapshot "snapshot", redis_copy "redis-copy", lookup "lookup", record "record", question "question");
         for (id, when) in all {
             for (key, words) in &when.0 {
                 let Some(declared) = self.config.get(key) else {
@@ -186,6 +188,7 @@ impl Manifest {
                 Source::Yielded(request) => match request.split_once('.') {
                     Some(("exec", name)) => self.exec.get(name).is_some_and(|r| r.yields.is_some()),
                     Some(("sql", name)) => self.sql.get(name).is_some_and(|r| r.yields.is_some()),
+                    Some(("lookup", name)) => self.lookup.contains_key(name),
                     _ => false,
                 },
             };
@@ -259,6 +262,37 @@ impl Manifest {
             }
             if aside.names.is_empty() || aside.names.iter().any(|n| n.contains('/') || n.trim_matches('*').is_empty()) {
                 return Err(refuse(&id, "`names` are patterns of file names, more than `*` alone"));
+            }
+        }
+        Ok(())
+    }
+
+    fn network_requests(&self) -> Result<(), ManifestError> {
+        for (name, copy) in &self.redis_copy {
+            let id = format!("redis-copy.{name}");
+            if copy.databases.is_empty() || copy.patterns.is_empty() {
+                return Err(refuse(&id, "names no database, or no pattern: `databases = [0]`, `patterns = [\"RS*\"]`"));
+            }
+        }
+        for (name, lookup) in &self.lookup {
+            self.template(&format!("lookup.{name}"), Some(&lookup.owner))?;
+        }
+        for (name, record) in &self.record {
+            let id = format!("record.{name}");
+            self.template(&id, Some(&record.owner))?;
+            if !["A", "AAAA", "CNAME", "MX", "TXT"].contains(&record.kind.as_str()) {
+                return Err(refuse(&id, &format!("its kind `{}` is none of A, AAAA, CNAME, MX, TXT", record.kind)));
+            }
+            if record.swap.is_some() && !record.data.is_empty() {
+                return Err(refuse(&id, "has `data` and `swap`: it is one or the other"));
+            }
+            if record.swap.is_none() && record.data.is_empty() && record.ttl.is_none() {
+                return Err(refuse(&id, "changes nothing: give `data`, `swap` or `ttl`"));
+            }
+            match record.ttl.as_deref() {
+                None | Some("first-seen") => {}
+                Some(ttl) if ttl.contains("${") || ttl.parse::<u32>().is_ok_and(|ttl| ttl <= i32::MAX as u32) => {}
+                Some(ttl) => return Err(refuse(&id, &format!("its TTL `{ttl}` is neither seconds nor `first-seen`"))),
             }
         }
         Ok(())

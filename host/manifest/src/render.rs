@@ -133,14 +133,27 @@ fn others(manifest: &Manifest, all: &mut Collected<'_>) {
     for (name, r) in &manifest.redis_copy {
         let text =
             format!("copy the keys {} of Redis databases {:?} from old to new", quote_all(&r.patterns), r.databases);
-        all.add("redis-copy", name, Effect::Repeatable, &both, &[], Some(&r.reason), text, vec![]);
+        all.add("redis-copy", name, Effect::Repeatable, &both, &r.verbs, Some(&r.reason), text, vec![]);
+    }
+    for (name, r) in &manifest.lookup {
+        let text = format!("ask each authoritative name server for the {} records of {}", r.kind, quote(&r.owner));
+        all.add("lookup", name, Effect::Read, &[], &[], None, text, vec![]);
     }
     for (name, r) in &manifest.record {
-        let data =
-            if r.data.is_empty() { "with the data it has".to_string() } else { format!("= {}", r.data.join(" | ")) };
-        let ttl = r.ttl.map(|ttl| format!(", TTL {ttl}")).unwrap_or_default();
-        let text = format!("write the {} record of {} {data}{ttl}, signed with `{}`", r.kind, r.owner, r.key);
-        all.add("record", name, Effect::Repeatable, &[], &[], Some(&r.reason), text, vec![]);
+        let data = match (&r.swap, r.data.as_slice()) {
+            (Some(swap), _) => format!("so that {} takes the place of {}", quote(&swap.to), quote(&swap.from)),
+            (None, []) => "with the data they have".to_string(),
+            (None, data) => format!("as {}", quote_all(data)),
+        };
+        let ttl = match r.ttl.as_deref() {
+            None => String::new(),
+            Some("first-seen") => ", with the TTL they had before the migration".into(),
+            Some(ttl) => format!(", with a TTL of {ttl} s"),
+        };
+        let (kind, owner) = (&r.kind, quote(&r.owner));
+        let text =
+            format!("write the {kind} records of {owner} {data}{ttl}\n  signed with the plan's secret `{}`", r.key);
+        all.add("record", name, Effect::Repeatable, &[], &r.verbs, Some(&r.reason), text, vec![]);
     }
     for (name, r) in &manifest.question {
         all.add("question", name, Effect::Read, &[], &[], None, format!("ask or wait: {}", r.about), vec![]);

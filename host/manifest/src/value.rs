@@ -22,13 +22,15 @@ pub enum ValueType {
     Integer,
     /// name of a database, a table, a unit: letters, digits, `_`, `-`, `.`
     Identifier,
+    /// the name of a secret of the plan, a handle: letters, digits, `_`, `-`
+    Secret,
     /// absolute path without `..`
     Folder,
     /// one line of printable text
     Text,
 }
 
-const TABLE: [(&str, ValueType); 10] = [
+const TABLE: [(&str, ValueType); 11] = [
     ("queue-id", ValueType::QueueId),
     ("domain", ValueType::Domain),
     ("hostname", ValueType::Hostname),
@@ -37,6 +39,7 @@ const TABLE: [(&str, ValueType); 10] = [
     ("endpoint", ValueType::Endpoint),
     ("integer", ValueType::Integer),
     ("identifier", ValueType::Identifier),
+    ("secret", ValueType::Secret),
     ("folder", ValueType::Folder),
     ("text", ValueType::Text),
 ];
@@ -77,6 +80,12 @@ impl ValueType {
                 128,
                 |b| b.is_ascii_alphanumeric() || b"_-.".contains(&b),
                 "letters, digits, `_`, `-` and `.`",
+            ),
+            ValueType::Secret => only(
+                value,
+                64,
+                |b| b.is_ascii_alphanumeric() || b"_-".contains(&b),
+                "letters, digits, `_` and `-`: a secret is named here, and its file stands in `[secret.NAME]`",
             ),
             ValueType::Folder => absolute(value),
             ValueType::Text => Ok(()),

@@ -186,14 +186,6 @@ pub(crate) fn listed<T, U: From<T>>(
     Ok(result.map(|items| items.into_iter().map(Into::into).collect()).map_err(Into::into))
 }
 
-/// For capabilities that the gatekeeper does not serve yet: the answer is a failure, the door's or its own.
-pub(crate) fn unserved<T>(what: &str, result: Result<(), ours::Failure>) -> wasmtime::Result<Result<T, Failure>> {
-    Ok(Err(match result {
-        Err(failure) => failure.into(),
-        Ok(()) => Failure::Unsupported(format!("this version of rehome does not serve `{what}` yet")),
-    }))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,32 +1,44 @@
-//! `dns` for components. In this version every function answers a failure: the door's own, or `unsupported`. The contract
-//! is in `wit/dns.wit`.
+//! `dns` for components: only types are converted here. The contract is in `wit/dns.wit`.
 
 use wasmtime::Result as Trapping;
 
+use rehome_gatekeeper::types as gate;
+
 use crate::bindings::rehome::phase::dns::{Answer, Host, Rrset};
 use crate::bindings::rehome::phase::types::Failure;
-use crate::convert::unserved;
 use crate::guest::Guest;
 
 impl Host for Guest {
-    async fn look_up(&mut self, owner: String, kind: String) -> Trapping<Result<Vec<Answer>, Failure>> {
-        unserved("dns", self.session()?.dns(None, &[owner, kind]).await)
+    async fn look_up(&mut self, name: String, values: Vec<String>) -> Trapping<Result<Vec<Answer>, Failure>> {
+        let answers = self.session()?.look_up(&name, &values).await;
+        Ok(answers.map(|answers| answers.into_iter().map(answer).collect()).map_err(Failure::from))
     }
 
     async fn planned(&mut self, name: String, values: Vec<String>) -> Trapping<Result<Rrset, Failure>> {
-        unserved("dns", self.session()?.dns(Some(&name), &values).await)
+        Ok(self.session()?.planned(&name, &values).await.map(rrset).map_err(Failure::from))
     }
 
     async fn update(
         &mut self,
         name: String,
         values: Vec<String>,
-        _expected: Option<Rrset>,
+        expected: Option<Rrset>,
     ) -> Trapping<Result<Rrset, Failure>> {
-        unserved("dns", self.session()?.dns(Some(&name), &values).await)
+        let expected = expected.map(|Rrset { owner, kind, ttl, data }| gate::Rrset { owner, kind, ttl, data });
+        let written = self.session()?.update(&name, &values, expected.as_ref()).await;
+        Ok(written.map(rrset).map_err(Failure::from))
     }
 
     async fn restore(&mut self, name: String, values: Vec<String>) -> Trapping<Result<(), Failure>> {
-        unserved("dns", self.session()?.dns(Some(&name), &values).await)
+        Ok(self.session()?.restore_record(&name, &values).await.map_err(Failure::from))
     }
+}
+
+fn rrset(rrset: gate::Rrset) -> Rrset {
+    let gate::Rrset { owner, kind, ttl, data } = rrset;
+    Rrset { owner, kind, ttl, data }
+}
+
+fn answer(answer: gate::DnsAnswer) -> Answer {
+    Answer { server: answer.server, serial: answer.serial, rrset: answer.rrset.map(rrset) }
 }

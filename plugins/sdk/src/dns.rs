@@ -1,11 +1,24 @@
-//! The domain name system. In this version of the host every function answers [`Failure::Unsupported`].
+//! The domain name system: look-ups at each authoritative server, and updates on condition.
 
 pub use crate::bindings::rehome::phase::dns::{Answer, Rrset};
 use crate::{Failure, host};
 
-/// Asks each authoritative server of the owner's zone by itself.
-pub fn look_up(owner: &str, kind: &str) -> Result<Vec<Answer>, Failure> {
-    host::dns::look_up(owner, kind)
+/// `[lookup.NAME]` with so many holes.
+#[derive(Debug, Clone, Copy)]
+pub struct Lookup<const HOLES: usize> {
+    name: &'static str,
+}
+
+impl<const HOLES: usize> Lookup<HOLES> {
+    /// For the generated constants.
+    pub const fn named(name: &'static str) -> Self {
+        Self { name }
+    }
+
+    /// What each authoritative server of the owner's zone has, in the order of their names.
+    pub fn ask(self, values: [&str; HOLES]) -> Result<Vec<Answer>, Failure> {
+        host::dns::look_up(self.name, &values.map(String::from))
+    }
 }
 
 /// `[record.NAME]` with so many holes.

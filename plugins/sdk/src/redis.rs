@@ -1,12 +1,7 @@
-//! Redis, keys rather than files. In this version of the host every function answers [`Failure::Unsupported`].
+//! Redis, keys rather than files.
 
 pub use crate::bindings::rehome::phase::redis::{Differences, Tally};
 use crate::{Failure, Side, host};
-
-/// "7.0.15".
-pub fn server_version(side: Side) -> Result<String, Failure> {
-    host::redis::server_version(side)
-}
 
 /// `[redis-copy.NAME]`, from old to new.
 #[derive(Debug, Clone, Copy)]
@@ -18,6 +13,11 @@ impl Copy {
     /// For the generated constants.
     pub const fn named(name: &'static str) -> Self {
         Self { name }
+    }
+
+    /// "7.0.15".
+    pub fn server_version(self, side: Side) -> Result<String, Failure> {
+        host::redis::server_version(self.name, side)
     }
 
     /// Copies keys with their times to live; other keys stay untouched. Safe to repeat.
@@ -33,5 +33,10 @@ impl Copy {
     /// Keys and values, both sides.
     pub fn compare(self) -> Result<Differences, Failure> {
         host::redis::compare(self.name)
+    }
+
+    /// Puts back what new held before the first copy. Answers how many keys.
+    pub fn restore(self) -> Result<u64, Failure> {
+        host::redis::restore(self.name)
     }
 }

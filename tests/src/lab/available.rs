@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// Debian packages that the lab uses, and those (an ssh daemon, a MariaDB without its service) that other tests start
+/// Debian packages that the lab uses, and those (an ssh daemon, MariaDB and Redis without their services) that other tests start
 /// for themselves.
 pub const PACKAGES: &[&str] = &[
     "ca-certificates",
@@ -22,6 +22,7 @@ pub const PACKAGES: &[&str] = &[
     "openssh-client",
     "openssh-server",
     "python3",
+    "redis-tools",
     "rsync",
     "systemd-container",
     "util-linux",

@@ -1,4 +1,5 @@
-//! Where a database of a side is, if it is not at MariaDB's socket as root.
+//! Where a database of a side is and how it lets one in, if it is not MariaDB at its socket as root.
+//! Invariant: a password is the name of a secret that the plan has.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +8,7 @@ use toml::Spanned;
 
 use super::Source;
 use super::error::{PlanError, Refused};
-use super::raw::RawDatabase;
+use super::raw::{RawDatabase, RawPlan, RawSide};
 
 /// Exactly one of `socket`, `postgres` and `sqlite`; none: MariaDB's own place.
 pub(super) fn place(source: &Source, name: &str, raw: &Spanned<RawDatabase>) -> Result<DatabasePlace, PlanError> {
@@ -19,13 +20,16 @@ pub(super) fn place(source: &Source, name: &str, raw: &Spanned<RawDatabase>) -> 
             .more("it has one of: socket (MariaDB or MySQL), postgres, sqlite")
             .into());
     }
+    let password = database.password.as_ref().map(|name| name.as_ref().clone());
     let user = |default: &str| database.user.as_ref().map_or(default.to_string(), |user| user.as_ref().clone());
     if let Some(socket) = &database.postgres {
-        return Ok(DatabasePlace::Postgres { socket: absolute(source, "postgres", socket)?, user: user("postgres") });
+        let socket = absolute(source, "postgres", socket)?;
+        return Ok(DatabasePlace::Postgres { socket, user: user("postgres"), password });
     }
     if let Some(file) = &database.sqlite {
-        if let Some(user) = &database.user {
-            return Err(Refused::at(source, user.span(), "`user`: a SQLite file has no users").into());
+        if let Some(login) = database.user.as_ref().or(database.password.as_ref()) {
+            let what = "`user`, `password`: a SQLite file has no users";
+            return Err(Refused::at(source, login.span(), what).into());
         }
         return Ok(DatabasePlace::Sqlite { path: absolute(source, "sqlite", file)? });
     }
@@ -33,7 +37,30 @@ pub(super) fn place(source: &Source, name: &str, raw: &Spanned<RawDatabase>) -> 
         Some(socket) => absolute(source, "socket", socket)?,
         None => PathBuf::from("/run/mysqld/mysqld.sock"),
     };
-    Ok(DatabasePlace::MySql { socket, user: user("root") })
+    Ok(DatabasePlace::MySql { socket, user: user("root"), password })
+}
+
+/// Every password is a secret of the plan: a plan holds no password itself.
+pub(super) fn passwords_are_secrets(source: &Source, raw: &RawPlan) -> Result<(), PlanError> {
+    let sides = [("old", &raw.old), ("new", &raw.new)];
+    let of = |side: &'static str, raw: &'_ RawSide| -> Vec<(String, Spanned<String>)> {
+        let password = |(name, database): (&String, &Spanned<RawDatabase>)| {
+            Some((format!("[{side}.database.{name}]"), database.as_ref().password.clone()?))
+        };
+        raw.database.iter().filter_map(password).collect()
+    };
+    for (place, password) in sides.into_iter().flat_map(|(name, side)| of(name, side.as_ref())) {
+        let secret: &String = password.as_ref();
+        if !raw.secrets.contains_key(secret) {
+            // Not the value: an operator may have put the password itself there.
+            let what = format!("`password` of {place} names no secret of the plan");
+            let refused = Refused::at(source, password.span(), what);
+            return Err(refused
+                .more("it is the name of a table [secret.NAME] with file = \"/root/NAME\"; the file holds the password")
+                .into());
+        }
+    }
+    Ok(())
 }
 
 fn absolute(source: &Source, key: &str, path: &Spanned<PathBuf>) -> Result<PathBuf, PlanError> {

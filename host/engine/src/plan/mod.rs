@@ -5,13 +5,14 @@ mod database;
 mod error;
 mod raw;
 mod read;
+mod services;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use rehome_gatekeeper::types::{SideName, Stage};
-use rehome_gatekeeper::{DatabasePlace, SideSpec};
+use rehome_gatekeeper::{DatabasePlace, RedisPlace, Services, SideSpec};
 use rehome_remote::{Options, Target};
 
 pub use error::PlanError;
@@ -25,6 +26,8 @@ pub struct Plan {
     pub old: SidePlan,
     /// where everything goes
     pub new: SidePlan,
+    /// name servers and secrets
+    pub services: Services,
     /// in their order
     pub phases: Vec<PhasePlan>,
     /// folders where components are looked for first, absolute or relative to where rehome was started
@@ -42,6 +45,8 @@ pub struct SidePlan {
     pub options: Options,
     /// those that are not where Debian puts them
     pub databases: BTreeMap<String, DatabasePlace>,
+    /// where Redis is
+    pub redis: RedisPlace,
 }
 
 /// One phase as the plan has it.
@@ -127,7 +132,12 @@ impl Plan {
 impl SidePlan {
     /// As the gatekeeper takes it.
     pub fn spec(&self) -> SideSpec {
-        SideSpec { target: self.target.clone(), options: self.options.clone(), databases: self.databases.clone() }
+        SideSpec {
+            target: self.target.clone(),
+            options: self.options.clone(),
+            databases: self.databases.clone(),
+            redis: self.redis.clone(),
+        }
     }
 }
 

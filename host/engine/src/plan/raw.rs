@@ -16,6 +16,10 @@ pub(super) struct RawPlan {
     pub migration: RawMigration,
     pub old: Spanned<RawSide>,
     pub new: Spanned<RawSide>,
+    #[serde(default)]
+    pub dns: RawDns,
+    #[serde(default, rename = "secret")]
+    pub secrets: BTreeMap<String, Spanned<RawSecret>>,
     #[serde(default, rename = "phase")]
     pub phases: Vec<Spanned<RawPhase>>,
 }
@@ -38,8 +42,38 @@ pub(super) struct RawSide {
     pub ssh_config: Option<Spanned<PathBuf>>,
     pub known_hosts: Option<Spanned<PathBuf>>,
     pub control_dir: Option<Spanned<PathBuf>>,
+    pub redis: Option<Spanned<RawRedis>>,
     #[serde(default)]
     pub database: BTreeMap<String, Spanned<RawDatabase>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawDns {
+    pub resolver: Option<Spanned<String>>,
+    #[serde(default)]
+    pub zone: BTreeMap<String, RawZone>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawZone {
+    pub server: Spanned<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawSecret {
+    pub file: Spanned<PathBuf>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawRedis {
+    pub socket: Option<Spanned<PathBuf>>,
+    pub port: Option<Spanned<u16>>,
+    pub user: Option<Spanned<String>>,
+    pub password: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -49,6 +83,7 @@ pub(super) struct RawDatabase {
     pub postgres: Option<Spanned<PathBuf>>,
     pub sqlite: Option<Spanned<PathBuf>>,
     pub user: Option<Spanned<String>>,
+    pub password: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]

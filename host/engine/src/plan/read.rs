@@ -8,7 +8,7 @@ use toml::Spanned;
 
 use super::error::{PlanError, Refused};
 use super::raw::{RawPhase, RawPlan, RawSide};
-use super::{PhasePlan, PhaseSpans, Plan, SidePlan, Source, below, database, folder_of};
+use super::{PhasePlan, PhaseSpans, Plan, SidePlan, Source, below, database, folder_of, services};
 
 pub(super) fn plan(source: Source) -> Result<Plan, PlanError> {
     let raw: RawPlan = toml::from_str(&source.text).map_err(|error| missing_side(&source, &error))?;
@@ -31,12 +31,14 @@ pub(super) fn plan(source: Source) -> Result<Plan, PlanError> {
         let refused = Refused::at(&source, 0..0, "the plan has no phase");
         return Err(refused.more("a phase is a table `[[phase]]` with the keys id, component and stage").into());
     }
+    let services = services::read(&source, &raw)?;
+    database::passwords_are_secrets(&source, &raw)?;
     let mut phases: Vec<PhasePlan> = Vec::with_capacity(raw.phases.len());
     for phase in raw.phases {
         let phase = read_phase(&source, phase, &phases)?;
         phases.push(phase);
     }
-    Ok(Plan { name, old, new, phases, components, source })
+    Ok(Plan { name, old, new, services, phases, components, source })
 }
 
 /// "missing field `old`" points nowhere; say what a side looks like.
@@ -97,7 +99,8 @@ fn side(source: &Source, name: &str, raw: &Spanned<RawSide>) -> Result<SidePlan,
     for (name, raw) in &side.database {
         databases.insert(name.clone(), database::place(source, name, raw)?);
     }
-    Ok(SidePlan { target, options, databases })
+    let redis = services::redis(source, side.redis.as_ref())?;
+    Ok(SidePlan { target, options, databases, redis })
 }
 
 fn destination(source: &Source, ssh: &Spanned<String>) -> Result<Target, PlanError> {

@@ -24,7 +24,7 @@ fn a_whole_plan_is_read() {
     let text = format!(
         "[migration]\nname = \"bullseye to bookworm\"\ncomponents = [\"a\", \"b\"]\n\
          [old]\nssh = \"root@old\"\nsudo = true\nknown-hosts = \"hosts\"\n\
-         [old.database.mailserver]\nsocket = \"/tmp/s.sock\"\nuser = \"me\"\n\
+         [old.database.mailserver]\nsocket = \"/tmp/s.sock\"\nuser = \"me\"\npassword = \"db\"\n[secret.db]\nfile = \"db\"\n\
          [new]\nfolder = \"new\"\n[new.database.mailserver]\nsqlite = \"/m.db\"\n{}about = \"hot\"\n\
          [phase.config]\npass = \"hot\"\nfolders = [\"x\"]\n{}",
         phase("mail-hot", "copy"),
@@ -37,7 +37,7 @@ fn a_whole_plan_is_read() {
     assert_eq!(plan.old.options.known_hosts.as_deref(), Some(Path::new("/etc/move/hosts")));
     assert_eq!(
         plan.old.databases["mailserver"],
-        DatabasePlace::MySql { socket: "/tmp/s.sock".into(), user: "me".into() }
+        DatabasePlace::MySql { socket: "/tmp/s.sock".into(), user: "me".into(), password: Some("db".into()) }
     );
     assert_eq!(plan.new.databases["mailserver"], DatabasePlace::Sqlite { path: "/m.db".into() });
     assert_eq!(plan.phases[1].stage, Stage::Cutover);
@@ -75,6 +75,8 @@ fn each_mistake_is_refused_at_its_place() {
         (format!("[old]\nlocal = false\n[new]\nlocal = true\n{one}"), "2:9", "can only be true"),
         (format!("[old]\nfolder = \"x\"\nsudo = true\n[new]\nlocal = true\n{one}"), "3:8", "`sudo` is for a machine"),
         (format!("{sides}[new.database.m]\nsqlite = \"m.db\"\n{one}"), "6:10", "not an absolute path"),
+        (format!("{sides}[new.database.m]\npassword = \"hunter2\"\n{one}"), "6:12", "names no secret of the plan"),
+        (format!("{sides}[new.database.m]\nsqlite = \"/m\"\npassword = \"p\"\n[secret.p]\nfile = \"p\"\n{one}"), "7:12", "a SQLite file has no users"),
         (format!("{sides}[new.database.m]\nsqlite = \"/m\"\nsocket = \"/s\"\n{one}"), "5:1", "more than one place"),
         (sides.to_string(), "1:1", "has no phase"),
         (format!("{sides}{one}x = = 1\n"), "9:5", ""),

@@ -60,6 +60,57 @@ impl Journal {
         Ok(())
     }
 
+    /// `keep_before` for many at once: what is kept already stays as it is.
+    pub(crate) async fn keep_all_before(&self, images: &[(String, BeforeImage)]) -> Result<(), JournalError> {
+        let mut connection = self.connection().await;
+        let mut transaction = connection.begin().await.map_err(|e| self.failed(e))?;
+        for (what, image) in images {
+            sqlx::query("INSERT INTO before (what, content, written) VALUES (?, ?, ?) ON CONFLICT (what) DO NOTHING")
+                .bind(what)
+                .bind(&image.content)
+                .bind(&image.written)
+                .execute(&mut *transaction)
+                .await
+                .map_err(|e| self.failed(e))?;
+        }
+        transaction.commit().await.map_err(|e| self.failed(e))
+    }
+
+    /// What is kept under names that begin with `under`, at most so many.
+    pub(crate) async fn before_below(
+        &self,
+        under: &str,
+        most: u32,
+    ) -> Result<Vec<(String, BeforeImage)>, JournalError> {
+        let mut connection = self.connection().await;
+        let rows =
+            sqlx::query("SELECT what, content, written FROM before WHERE substr(what, 1, ?) = ? ORDER BY what LIMIT ?")
+                .bind(under.chars().count() as i64)
+                .bind(under)
+                .bind(i64::from(most))
+                .fetch_all(&mut *connection)
+                .await
+                .map_err(|e| self.failed(e))?;
+        let read = |row: &SqliteRow| -> Result<(String, BeforeImage), sqlx::Error> {
+            let image = BeforeImage { content: row.try_get("content")?, written: row.try_get("written")? };
+            Ok((row.try_get("what")?, image))
+        };
+        rows.iter().map(|row| read(row).map_err(|e| self.failed(e))).collect()
+    }
+
+    pub(crate) async fn forget_all_before(&self, whats: &[String]) -> Result<(), JournalError> {
+        let mut connection = self.connection().await;
+        let mut transaction = connection.begin().await.map_err(|e| self.failed(e))?;
+        for what in whats {
+            sqlx::query("DELETE FROM before WHERE what = ?")
+                .bind(what)
+                .execute(&mut *transaction)
+                .await
+                .map_err(|e| self.failed(e))?;
+        }
+        transaction.commit().await.map_err(|e| self.failed(e))
+    }
+
     pub(crate) async fn forget_before(&self, what: &str) -> Result<(), JournalError> {
         let mut connection = self.connection().await;
         sqlx::query("DELETE FROM before WHERE what = ?")

@@ -34,13 +34,13 @@ pub(super) struct Server {
 impl Server {
     pub(super) async fn connect(
         socket: &Path,
-        user: &str,
+        (user, password): (&str, Option<&str>),
         database: &str,
         at: At,
         use_for: Use,
     ) -> Result<Server, Failure> {
         // sqlx would set sql_mode and time zone as it likes them: statements run under the server's own.
-        let options = MySqlConnectOptions::new()
+        let mut options = MySqlConnectOptions::new()
             .socket(socket)
             .username(user)
             .database(database)
@@ -50,6 +50,9 @@ impl Server {
             .no_engine_substitution(false)
             .timezone(None)
             .disable_statement_logging();
+        if let Some(password) = password {
+            options = options.password(password);
+        }
         let connection = options.connect().await.map_err(|error| at.failed(error))?;
         let mut server = Server { connection, at };
         // The driver asks for IGNORE_SPACE when it connects, and cannot be told not to.

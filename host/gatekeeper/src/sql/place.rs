@@ -10,10 +10,12 @@ use rehome_remote::{Endpoint, Forward};
 use sqlx::mysql::MySqlDatabaseError;
 
 use super::driver::Driver;
+use super::login::{Login, Product};
 use super::{mysql, postgres, sqlite};
 use crate::door::Permit;
 use crate::host::{DatabasePlace, failure};
 use crate::report::shown;
+use crate::services::Secret;
 use crate::types::{Failure, SideName, SqlValue, Tool};
 
 /// For a connection and its login.
@@ -51,6 +53,7 @@ pub(super) struct At {
     /// "database `mailserver` on old (root@old.example.org)"
     pub what: String,
     forward: Option<Arc<Forward>>,
+    login: Option<Login>,
 }
 
 /// Connects to a request's database on a side.
@@ -64,7 +67,7 @@ pub(super) async fn open(
     let what = format!("database `{}` on {}", shown(database), permit.host().name(on));
     let mut at = At::new(id, what);
     let side = permit.side(on).await?;
-    let (socket, user, is_postgres) = match permit.host().database(permit, on, database) {
+    let (socket, login) = match permit.host().database(permit, on, database) {
         DatabasePlace::Sqlite { path } if side.is_local() => {
             let path = side.resolve(&path);
             return Ok(Box::new(at.clone().in_time(sqlite::File::open(&path, at, use_for)).await?));
@@ -73,17 +76,24 @@ pub(super) async fn open(
             let why = format!("{}: SQLite is a file, {}, and that side's files are not here", at.what, path.display());
             return Err(Failure::Unsupported(why));
         }
-        DatabasePlace::MySql { socket, user } => (socket, user, false),
-        DatabasePlace::Postgres { socket, user } => (socket, user, true),
+        DatabasePlace::MySql { socket, user, password } => {
+            (socket, Login::new(Product::MySql, on, database, user, password))
+        }
+        DatabasePlace::Postgres { socket, user, password } => {
+            (socket, Login::new(Product::Postgres, on, database, user, password))
+        }
     };
     let forward = side.forward(&Endpoint::Unix(socket.clone())).await.map_err(|error| not_there(&at, id, error))?;
     let path = forward.path().to_path_buf();
     at.forward = Some(Arc::new(forward));
-    if is_postgres {
-        let server = postgres::Server::connect(&path, &socket, &user, database, at.clone());
+    let password = login.password(permit)?;
+    let as_user = (login.user.as_str(), password.as_ref().map(Secret::expose));
+    at.login = Some(login.clone());
+    if login.product == Product::Postgres {
+        let server = postgres::Server::connect(&path, &socket, as_user, database, at.clone());
         Ok(Box::new(at.in_time(server).await?))
     } else {
-        let server = mysql::Server::connect(&path, &user, database, at.clone(), use_for);
+        let server = mysql::Server::connect(&path, as_user, database, at.clone(), use_for);
         Ok(Box::new(at.in_time(server).await?))
     }
 }
@@ -110,7 +120,7 @@ pub(super) async fn within<T>(
 
 impl At {
     pub(super) fn new(id: &str, what: String) -> At {
-        At { id: id.into(), what, forward: None }
+        At { id: id.into(), what, forward: None, login: None }
     }
 
     async fn in_time<T>(self, connect: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
@@ -139,6 +149,10 @@ impl At {
                 let words = server_words(&**said);
                 if went_away(&**said) {
                     return Failure::Unreachable(format!("{what}: {words}"));
+                }
+                if let Some(words) = self.login.as_ref().and_then(|login| login.explain(&**said, what)) {
+                    let diagnostic = shown(&words);
+                    return Failure::EndedBadly(Tool { request: self.id.clone(), status: None, diagnostic });
                 }
                 self.ended(&without_values(&words, values))
             }
@@ -173,7 +187,7 @@ impl At {
 }
 
 /// As the server's own client shows it.
-fn server_words(error: &dyn sqlx::error::DatabaseError) -> String {
+pub(super) fn server_words(error: &dyn sqlx::error::DatabaseError) -> String {
     let code = error.code().unwrap_or_default().into_owned();
     match error.try_downcast_ref::<MySqlDatabaseError>() {
         Some(mysql) => format!("ERROR {} ({code}): {}", mysql.number(), mysql.message()),

@@ -34,12 +34,12 @@ impl Server {
     pub(super) async fn connect(
         path: &Path,
         of_side: &Path,
-        user: &str,
+        (user, password): (&str, Option<&str>),
         database: &str,
         at: At,
     ) -> Result<Server, Failure> {
         let link = Link::to(path, of_side).map_err(|error| Failure::other(&at.id, format!("{}: {error}", at.what)))?;
-        let options = PgConnectOptions::new_without_pgpass()
+        let mut options = PgConnectOptions::new_without_pgpass()
             .socket(link.folder.clone())
             .port(link.port)
             .username(user)
@@ -47,6 +47,9 @@ impl Server {
             .ssl_mode(PgSslMode::Disable)
             .application_name("rehome")
             .disable_statement_logging();
+        if let Some(password) = password {
+            options = options.password(password);
+        }
         let connection = options.connect().await.map_err(|error| at.failed(error))?;
         let mut server = Server { connection, at, prepared: HashMap::new() };
         server.run(SETTINGS).await?;

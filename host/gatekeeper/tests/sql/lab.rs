@@ -47,6 +47,7 @@ impl Lab {
             target: Target::Folder(spot.folder.clone()),
             options: Options { control_dir: self.folder.path().join("control"), ..Options::default() },
             databases: BTreeMap::from([(self.database.clone(), spot.place.clone())]),
+            redis: Default::default(),
         };
         let clock = Arc::new(Clock::default());
         let host =

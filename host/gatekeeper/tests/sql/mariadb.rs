@@ -158,7 +158,7 @@ impl Databases {
         let name = format!("mail-server{}", MADE.fetch_add(1, Ordering::Relaxed));
         let spot = |side: SideName| Spot {
             folder: servers.place(side),
-            place: DatabasePlace::MySql { socket: "/s".into(), user: login.into() },
+            place: DatabasePlace::MySql { socket: "/s".into(), user: login.into(), password: None },
         };
         let lab = Lab::new(requests, &name, spot(SideName::Old), spot(SideName::New)).await;
         for side in SIDES {
@@ -606,7 +606,7 @@ async fn a_server_that_does_not_answer_is_unreachable() {
     let folder = tempfile::tempdir().unwrap();
     let spot = Spot {
         folder: folder.path().into(),
-        place: DatabasePlace::MySql { socket: "/run/s".into(), user: "root".into() },
+        place: DatabasePlace::MySql { socket: "/run/s".into(), user: "root".into(), password: None },
     };
     let lab = Lab::new(&requests(), "mailserver", spot.clone(), spot).await;
     let Err(Failure::Unreachable(why)) = lab.session(Verb::Check, 1).describe("mail", SideName::Old).await else {

@@ -115,7 +115,7 @@ impl Server {
             .expect("postgres");
         let spot = |side: SideName, user: &str| Spot {
             folder: folder.path().join(side.as_str()),
-            place: DatabasePlace::Postgres { socket: "/.s.PGSQL.5433".into(), user: user.into() },
+            place: DatabasePlace::Postgres { socket: "/.s.PGSQL.5433".into(), user: user.into(), password: None },
         };
         let lab = Lab::new(REQUESTS, "mail", spot(SideName::Old, "one"), spot(SideName::New, "two")).await;
         let server = Server { folder, child, lab };

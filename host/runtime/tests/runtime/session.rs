@@ -48,7 +48,12 @@ impl Bench {
         let side = |name: &str| {
             let path = folder.path().join(name);
             std::fs::create_dir(&path).unwrap();
-            SideSpec { target: Target::Folder(path), options: Options::default(), databases: BTreeMap::new() }
+            SideSpec {
+                target: Target::Folder(path),
+                options: Options::default(),
+                databases: BTreeMap::new(),
+                redis: Default::default(),
+            }
         };
         let (old, new) = (side("old"), side("new"));
         let journal = Arc::new(Journal::open(folder.path()).await.unwrap());

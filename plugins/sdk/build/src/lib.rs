@@ -160,9 +160,16 @@ fn others(code: &mut Code, manifest: &Manifest) {
         }),
     );
     code.module(
+        "lookup",
+        manifest.lookup.iter().map(|(name, lookup)| {
+            let about = format!("`{} {}`", lookup.owner, lookup.kind);
+            (name.clone(), format!("dns::Lookup<{}>", columns(Some(&lookup.owner))), about)
+        }),
+    );
+    code.module(
         "record",
         manifest.record.iter().map(|(name, record)| {
-            let holes = usize::from(matches!(Hole::parse(&record.owner), Ok(Some(_))));
+            let holes = columns(Some(&record.owner));
             let about = format!("`{} {}`", record.owner, record.kind);
             (name.clone(), format!("dns::Record<{holes}>"), with_reason(about, Some(&record.reason)))
         }),

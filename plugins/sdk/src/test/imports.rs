@@ -31,51 +31,9 @@ pub(crate) mod files;
 
 pub(crate) mod sql;
 
-pub(crate) mod redis {
-    //! `wit/redis.wit`: unsupported, as in this version of the host.
-    use super::*;
-    use crate::redis::{Differences, Tally};
+pub(crate) mod redis;
 
-    fn unsupported<T>() -> Result<T, Failure> {
-        Err(Failure::Unsupported("this version has no Redis client".into()))
-    }
-
-    pub(crate) fn server_version(_on: Side) -> Result<String, Failure> {
-        unsupported()
-    }
-    pub(crate) fn copy(_name: &str) -> Result<Vec<Tally>, Failure> {
-        unsupported()
-    }
-    pub(crate) fn count(_name: &str, _on: Side) -> Result<Vec<Tally>, Failure> {
-        unsupported()
-    }
-    pub(crate) fn compare(_name: &str) -> Result<Differences, Failure> {
-        unsupported()
-    }
-}
-
-pub(crate) mod dns {
-    //! `wit/dns.wit`: unsupported, as in this version of the host.
-    use super::*;
-    use crate::dns::{Answer, Rrset};
-
-    fn unsupported<T>() -> Result<T, Failure> {
-        Err(Failure::Unsupported("this version has no DNS client".into()))
-    }
-
-    pub(crate) fn look_up(_owner: &str, _kind: &str) -> Result<Vec<Answer>, Failure> {
-        unsupported()
-    }
-    pub(crate) fn planned(_name: &str, _values: &[String]) -> Result<Rrset, Failure> {
-        unsupported()
-    }
-    pub(crate) fn update(_name: &str, _values: &[String], _expected: Option<&Rrset>) -> Result<Rrset, Failure> {
-        unsupported()
-    }
-    pub(crate) fn restore(_name: &str, _values: &[String]) -> Result<(), Failure> {
-        unsupported()
-    }
-}
+pub(crate) mod dns;
 
 pub(crate) mod operator {
     //! `wit/operator.wit`.

@@ -32,8 +32,10 @@ pub use script::Replies;
 use crate::bindings::exports::rehome::phase::lifecycle;
 use crate::bindings::rehome::phase::operator::Answer;
 use crate::bindings::rehome::phase::report::Level;
+use crate::dns::{Answer as DnsAnswer, Rrset};
 use crate::exec::{Moved, Output};
 use crate::files::{Comparison, Entry, Path, Space, SyncReport};
+use crate::redis::{Differences, Tally};
 use crate::sql::{Copied, Description, Difference, Rows};
 use crate::{Context, Failure, Finding, Forecast, Phase, Side, Stage};
 use script::Table;
@@ -81,6 +83,10 @@ pub(crate) struct State {
     copied: Table<Copied>,
     differences: Table<Vec<Difference>>,
     names: Table<String>,
+    answers_of_dns: Table<Vec<DnsAnswer>>,
+    rrsets: Table<Rrset>,
+    tallies: Table<Vec<Tally>>,
+    compared: Table<Differences>,
 }
 
 impl Host {
@@ -287,6 +293,41 @@ impl Host {
     /// Answers of `[snapshot.NAME]` when it is taken.
     pub fn snapshot(&mut self, name: &str, on: Side) -> Replies<'_, String> {
         self.state().names.of(format!("snapshot.{name} on {on}"))
+    }
+
+    /// The version of Redis on a side, asked with `[redis-copy.NAME]`.
+    pub fn redis_version(&mut self, name: &str, on: Side) -> Replies<'_, String> {
+        self.state().names.of(format!("redis-copy.{name} on {on} version"))
+    }
+
+    /// Answers of `[redis-copy.NAME]` when it copies.
+    pub fn redis_copy(&mut self, name: &str) -> Replies<'_, Vec<Tally>> {
+        self.state().tallies.of(format!("redis-copy.{name}"))
+    }
+
+    /// Answers of `[redis-copy.NAME]` when it counts.
+    pub fn redis_count(&mut self, name: &str, on: Side) -> Replies<'_, Vec<Tally>> {
+        self.state().tallies.of(format!("redis-copy.{name} on {on} count"))
+    }
+
+    /// Answers of `[redis-copy.NAME]` when it compares.
+    pub fn redis_difference(&mut self, name: &str) -> Replies<'_, Differences> {
+        self.state().compared.of(format!("redis-copy.{name} compare"))
+    }
+
+    /// Answers of `[lookup.NAME]`; the closure of [`Replies::by`] gets the values of its holes.
+    pub fn lookup(&mut self, name: &str) -> Replies<'_, Vec<DnsAnswer>> {
+        self.state().answers_of_dns.of(format!("lookup.{name}"))
+    }
+
+    /// Answers of `[record.NAME]`: `what` is "planned" or "update".
+    pub fn rrset(&mut self, name: &str, what: &str) -> Replies<'_, Rrset> {
+        self.state().rrsets.of(format!("record.{name} {what}"))
+    }
+
+    /// Answers of `[record.NAME]` when it is put back.
+    pub fn record_restored(&mut self, name: &str) -> Replies<'_, ()> {
+        self.state().done.of(format!("record.{name} restore"))
     }
 
     /// Answers of `[snapshot.NAME]` when it is put back.
