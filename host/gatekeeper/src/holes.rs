@@ -87,7 +87,12 @@ impl Session {
             return Ok(());
         }
         let observed = self.observed();
-        let missing = |source: &&Source| !observed.get(&source.to_string()).is_some_and(|set| set.contains(value));
+        let set =
+            |key: &String| self.filled().config.get(key).is_some_and(|set| set.texts.iter().any(|text| text == value));
+        let missing = |source: &&Source| match source {
+            Source::Config(key) => !set(key),
+            _ => !observed.get(&source.to_string()).is_some_and(|set| set.contains(value)),
+        };
         let missed: Vec<String> = hole.sources.of.iter().filter(missing).map(ToString::to_string).collect();
         let refused = if hole.sources.all { !missed.is_empty() } else { missed.len() == hole.sources.of.len() };
         if refused { Err(format!("was not among what {} gave in this call", missed.join(" and "))) } else { Ok(()) }

@@ -94,7 +94,7 @@ fn asked_for(request: &mut toml::Value, config: &Config) -> bool {
 }
 
 /// Keys whose text is SQL.
-const SQL: [&str; 4] = ["text", "select", "insert", "delete"];
+const SQL: [&str; 5] = ["text", "select", "compare", "insert", "delete"];
 
 fn walk(value: &mut toml::Value, config: &Config, sql: bool) -> Result<(), String> {
     match value {
@@ -193,6 +193,7 @@ fn paths(manifest: &Manifest) -> Result<(), ManifestError> {
         for step in &copy.step {
             backslash(format!("copy.{name}"), &step.select)?;
             backslash(format!("copy.{name}"), &step.insert)?;
+            backslash(format!("copy.{name}"), step.compare.as_deref().unwrap_or_default())?;
             backslash(format!("copy.{name}"), step.delete.as_deref().unwrap_or_default())?;
         }
     }

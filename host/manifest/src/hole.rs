@@ -44,6 +44,8 @@ pub enum Source {
     Yielded(String),
     /// what the operator chose, by the question's key
     Operator(String),
+    /// what the plan sets, by the key of a list in the config
+    Config(String),
 }
 
 impl fmt::Display for Source {
@@ -51,6 +53,7 @@ impl fmt::Display for Source {
         match self {
             Source::Yielded(id) => f.write_str(id),
             Source::Operator(key) => write!(f, "operator.{key}"),
+            Source::Config(key) => write!(f, "config.{key}"),
         }
     }
 }
@@ -162,8 +165,11 @@ fn parse_sources(text: &str) -> Result<Sources, String> {
         .into_iter()
         .map(|part| match part.trim().split_once('.') {
             Some(("operator", key)) => Ok(Source::Operator(key.to_string())),
+            Some(("config", key)) => Ok(Source::Config(key.to_string())),
             Some(("exec" | "sql" | "lookup", _)) => Ok(Source::Yielded(part.trim().to_string())),
-            _ => Err(format!("`{part}` is no source; sources are exec.NAME, sql.NAME, lookup.NAME and operator.KEY")),
+            _ => Err(format!(
+                "`{part}` is no source; sources are exec.NAME, sql.NAME, lookup.NAME, operator.KEY and config.KEY"
+            )),
         })
         .collect::<Result<_, _>>()?;
     Ok(Sources { all, of })
@@ -197,7 +203,7 @@ mod tests {
             "x={v: domain from exec.a}",
             "{v: domain}",
             "{v: glob from exec.a}",
-            "{v: domain from config.a}",
+            "{v: domain from file.a}",
             "{v: domain from exec.a or exec.b and exec.c}",
             "{v: domain from exec.a",
         ] {

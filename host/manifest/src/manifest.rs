@@ -378,6 +378,9 @@ pub struct CopyStep {
     pub delete: Option<String>,
     /// on old, and to compare on both sides
     pub select: String,
+    /// on both sides to compare, instead of `select`: where what was copied may rightly change in some way afterwards
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compare: Option<String>,
     /// on new, once a row: `:column` is that column of the SELECT
     pub insert: String,
 }

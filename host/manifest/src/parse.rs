@@ -185,6 +185,7 @@ impl Manifest {
         for source in &hole.sources.of {
             let there = match source {
                 Source::Operator(key) => self.question.contains_key(key),
+                Source::Config(key) => self.config.get(key).is_some_and(|key| key.kind.starts_with("list of ")),
                 Source::Yielded(request) => match request.split_once('.') {
                     Some(("exec", name)) => self.exec.get(name).is_some_and(|r| r.yields.is_some()),
                     Some(("sql", name)) => self.sql.get(name).is_some_and(|r| r.yields.is_some()),

@@ -119,6 +119,9 @@ fn databases(manifest: &Manifest, all: &mut Collected<'_>) {
         }
         for step in &r.step {
             text.push_str(&format!("\n  on old: {}\n  on new, for each row: {}", step.select, step.insert));
+            if let Some(compare) = &step.compare {
+                text.push_str(&format!("\n  to compare, on both: {compare}"));
+            }
         }
         all.add("copy", name, r.effect, &[SideName::Old, SideName::New], &r.verbs, Some(&r.reason), text, vec![]);
     }

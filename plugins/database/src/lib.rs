@@ -30,7 +30,7 @@ impl Phase for Database {
 
     fn check(ctx: &Context<Config>) -> Result<Vec<Finding>, Failure> {
         let mut found = Findings::new();
-        let sides = schema::describe(&mut found)?;
+        let sides = schema::describe(ctx, &mut found)?;
         let Some((old, new)) = sides else { return Ok(found.into()) };
         schema::check(&old, &new, &mut found);
         if found.blockers().next().is_none() {

@@ -4,7 +4,7 @@ use rehome_sdk::prelude::*;
 use rehome_sdk::schema::{SchemaDifference, column, differences, find};
 use rehome_sdk::sql::{Copy, Description};
 
-use crate::requests;
+use crate::{Config, requests};
 
 /// The guide's tables, with the columns that every version of it has.
 const TABLES: [(&str, &[&str]); 3] = [
@@ -14,7 +14,10 @@ const TABLES: [(&str, &[&str]); 3] = [
 ];
 
 /// Both sides, or none with a blocker for the one that cannot be read.
-pub(crate) fn describe(found: &mut Findings) -> Result<Option<(Description, Description)>, Failure> {
+pub(crate) fn describe(
+    ctx: &Context<Config>,
+    found: &mut Findings,
+) -> Result<Option<(Description, Description)>, Failure> {
     let mut both = Vec::new();
     for side in SIDES {
         match requests::schema::ACCOUNTS.describe(side) {
@@ -22,9 +25,12 @@ pub(crate) fn describe(found: &mut Findings) -> Result<Option<(Description, Desc
             Err(
                 failure @ (Failure::EndedBadly(_) | Failure::Unreachable(_) | Failure::NotFound(_) | Failure::Other(_)),
             ) => {
-                found.blocker(format!("database on {side}"), failure.words()).hint(
-                    "rehome logs in as root over the server's own socket: `mysql` as root on that side must work",
-                );
+                let (words, remedy) = failure.words_and_remedy();
+                let socket =
+                    "rehome logs in as root over the server's own socket: `mysql` as root on that side must work";
+                found
+                    .blocker(format!("database {} on {side}", ctx.config.database), words)
+                    .hint(remedy.unwrap_or_else(|| socket.into()));
             }
             Err(failure) => return Err(failure),
         }

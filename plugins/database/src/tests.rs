@@ -141,12 +141,13 @@ fn a_refused_login_is_a_blocker_with_the_servers_words() {
     let refused = rehome_sdk::Tool {
         request: "schema.accounts".into(),
         status: None,
-        diagnostic: "1698 (28000): Access denied for user 'root'@'localhost'".into(),
+        diagnostic: "1698 (28000): Access denied for user 'root'@'localhost'\nhint: give the plan a login".into(),
     };
     host.schema("accounts", Side::Old).anew().fails(Failure::EndedBadly(refused));
     let found = host.check::<Database>(json!({})).unwrap();
-    assert_eq!(found[0].subject, "database on old");
-    assert!(found[0].text.contains("Access denied"), "{}", found[0].text);
+    assert_eq!(found[0].subject, "database mailserver on old");
+    assert!(found[0].text.contains("Access denied") && !found[0].text.contains("hint"), "{}", found[0].text);
+    assert_eq!(found[0].hint.as_deref(), Some("give the plan a login"));
 }
 
 #[test]

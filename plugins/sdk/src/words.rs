@@ -75,6 +75,30 @@ impl Failure {
     }
 }
 
+impl Failure {
+    /// What happened, and what the host says to do about it, if it does: for a finding with a hint.
+    pub fn words_and_remedy(&self) -> (String, Option<String>) {
+        let mut cut = self.clone();
+        let text = match &mut cut {
+            Failure::Denied(text)
+            | Failure::ReadOnly(text)
+            | Failure::RefusedValue(text)
+            | Failure::Unsupported(text)
+            | Failure::Unreachable(text)
+            | Failure::OverLimit(text)
+            | Failure::Conflict(text)
+            | Failure::NotFound(text) => text,
+            Failure::EndedBadly(tool) | Failure::Other(tool) => &mut tool.diagnostic,
+            Failure::Stopped(finding) => return (self.words(), finding.hint.clone()),
+            Failure::Waiting(_) | Failure::OutcomeUnknown(_) => return (self.words(), None),
+        };
+        let Some(at) = text.find("\nhint: ") else { return (self.words(), None) };
+        let remedy = one_line(&text[at + "\nhint: ".len()..]);
+        text.truncate(at);
+        (cut.words(), Some(remedy))
+    }
+}
+
 fn tool_words(tool: &Tool) -> String {
     let said = one_line(&tool.diagnostic);
     match (tool.status, said.is_empty()) {
@@ -89,4 +113,22 @@ fn tool_words(tool: &Tool) -> String {
 fn one_line(text: &str) -> String {
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     lines.join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_host_says_to_do_stands_apart_from_what_happened() {
+        let diagnostic =
+            "ERROR 1045 (28000): Access denied\n  database `x` on old\nhint: give the plan a login".to_string();
+        let failure = Failure::EndedBadly(Tool { request: "schema.x".into(), status: None, diagnostic });
+        let (words, remedy) = failure.words_and_remedy();
+        assert_eq!(words, "ERROR 1045 (28000): Access denied; database `x` on old (`schema.x`)");
+        assert_eq!(remedy.as_deref(), Some("give the plan a login"));
+        let (words, remedy) = stopped("x", "is wrong").hint("put it right").words_and_remedy();
+        assert_eq!((words.as_str(), remedy.as_deref()), ("x: is wrong", Some("put it right")));
+        assert_eq!(Failure::NotFound("no".into()).words_and_remedy(), ("no".to_string(), None));
+    }
 }

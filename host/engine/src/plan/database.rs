@@ -8,7 +8,7 @@ use toml::Spanned;
 
 use super::Source;
 use super::error::{PlanError, Refused};
-use super::raw::{RawDatabase, RawPlan, RawSide};
+use super::raw::{RawDatabase, RawPlan};
 
 /// Exactly one of `socket`, `postgres` and `sqlite`; none: MariaDB's own place.
 pub(super) fn place(source: &Source, name: &str, raw: &Spanned<RawDatabase>) -> Result<DatabasePlace, PlanError> {
@@ -42,22 +42,17 @@ pub(super) fn place(source: &Source, name: &str, raw: &Spanned<RawDatabase>) -> 
 
 /// Every password is a secret of the plan: a plan holds no password itself.
 pub(super) fn passwords_are_secrets(source: &Source, raw: &RawPlan) -> Result<(), PlanError> {
-    let sides = [("old", &raw.old), ("new", &raw.new)];
-    let of = |side: &'static str, raw: &'_ RawSide| -> Vec<(String, Spanned<String>)> {
-        let password = |(name, database): (&String, &Spanned<RawDatabase>)| {
-            Some((format!("[{side}.database.{name}]"), database.as_ref().password.clone()?))
-        };
-        raw.database.iter().filter_map(password).collect()
-    };
-    for (place, password) in sides.into_iter().flat_map(|(name, side)| of(name, side.as_ref())) {
-        let secret: &String = password.as_ref();
-        if !raw.secrets.contains_key(secret) {
-            // Not the value: an operator may have put the password itself there.
-            let what = format!("`password` of {place} names no secret of the plan");
-            let refused = Refused::at(source, password.span(), what);
-            return Err(refused
-                .more("it is the name of a table [secret.NAME] with file = \"/root/NAME\"; the file holds the password")
-                .into());
+    for (side, databases) in [("old", &raw.old.as_ref().database), ("new", &raw.new.as_ref().database)] {
+        for (name, database) in databases {
+            let password = database.as_ref().password.as_ref().map(|password| password.as_ref());
+            if password.is_some_and(|secret: &String| !raw.secrets.contains_key(secret)) {
+                // The whole table is pointed at, not the value: an operator may have put the password itself there.
+                let what = format!("`password` of [{side}.database.{name}] names no secret of the plan");
+                let refused = Refused::at(source, database.span(), what);
+                let accepted =
+                    "it is the name of a table [secret.NAME] with file = \"/root/NAME\", a file that holds it";
+                return Err(refused.more(accepted).into());
+            }
         }
     }
     Ok(())

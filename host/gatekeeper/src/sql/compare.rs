@@ -17,8 +17,8 @@ pub(super) async fn rows(permit: &Permit, id: &str, request: &Copy) -> Result<Ve
     let refuse = |why: String| Failure::RefusedValue(format!("`{id}`, {why}"));
     let mut differences = vec![];
     for step in &request.step {
-        let on_old = Step::parse(step, old.dialect(), new.dialect()).map_err(refuse)?.select;
-        let on_new = Step::parse(step, new.dialect(), new.dialect()).map_err(refuse)?.select;
+        let on_old = Step::parse(step, old.dialect(), new.dialect()).map_err(refuse)?.compare;
+        let on_new = Step::parse(step, new.dialect(), new.dialect()).map_err(refuse)?.compare;
         let (old, new) = tokio::try_join!(sum(old.rows(&on_old, &[])), sum(new.rows(&on_new, &[])))?;
         differences.push(difference(&step.table, &old, &new, true));
     }

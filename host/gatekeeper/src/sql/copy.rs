@@ -27,6 +27,8 @@ pub(super) struct Step {
     pub table: String,
     pub delete: Option<Statement>,
     pub select: Statement,
+    /// what is compared on both sides
+    pub compare: Statement,
     pub insert: Statement,
 }
 
@@ -43,9 +45,14 @@ impl Step {
             [] => Ok(()),
             names => Err(named(what, format!("has a placeholder, :{}", names.join(", :")))),
         };
-        let select = parse("select", &step.select, old)?;
-        select.only_reads().map_err(|why| named("select", format!("must only read: {why}")))?;
-        plain("select", &select)?;
+        let reads = |what: &str, text: &str| {
+            let statement = parse(what, text, old)?;
+            statement.only_reads().map_err(|why| named(what, format!("must only read: {why}")))?;
+            plain(what, &statement)?;
+            Ok::<Statement, String>(statement)
+        };
+        let select = reads("select", &step.select)?;
+        let compare = reads("compare", step.compare.as_deref().unwrap_or(&step.select))?;
         // Whatever else it could begin with may end the transaction: TRUNCATE does.
         let insert = parse("insert", &step.insert, new)?;
         verb("insert", &insert, &["INSERT", "REPLACE", "UPDATE", "WITH"])?;
@@ -54,7 +61,7 @@ impl Step {
             verb("delete", delete, &["DELETE", "UPDATE", "WITH"])?;
             plain("delete", delete)?;
         }
-        Ok(Step { table: step.table.clone(), delete, select, insert })
+        Ok(Step { table: step.table.clone(), delete, select, compare, insert })
     }
 
     /// Which column of the SELECT each placeholder of the INSERT is.

@@ -62,10 +62,14 @@ impl Login {
         let Login { user, on, database, .. } = self;
         match (why, &self.secret, self.product) {
             (Refusal::Database, _, Product::MySql) => {
-                format!("on {on}, give `{user}` all rights on `{database}`.* (GRANT ALL PRIVILEGES), or name another `user` in [{on}.database.{database}] of the plan")
+                format!(
+                    "on {on}, give `{user}` all rights on `{database}`.* (GRANT ALL PRIVILEGES), or name another `user` in [{on}.database.{database}] of the plan"
+                )
             }
             (Refusal::Database, _, Product::Postgres) => {
-                format!("on {on}, give `{user}` the right to CONNECT to `{database}`, or name another `user` in [{on}.database.{database}] of the plan")
+                format!(
+                    "on {on}, give `{user}` the right to CONNECT to `{database}`, or name another `user` in [{on}.database.{database}] of the plan"
+                )
             }
             (Refusal::Login, Some(name), _) => format!(
                 "the file of [secret.{name}] must hold the password that `{user}` has on {on}, and nothing else"

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use rehome_gatekeeper::types::{Failure, SideName, SqlDifference, SqlValue, Verb};
-use rehome_gatekeeper::{Clock, DatabasePlace, Host, Journal, Scope, Session, SideSpec};
+use rehome_gatekeeper::{Clock, DatabasePlace, Host, Journal, Scope, Services, Session, SideSpec};
 use rehome_manifest::{Config, Filled, Manifest, fill};
 use rehome_remote::{Options, Target};
 
@@ -23,6 +23,7 @@ pub struct Lab {
     old: Spot,
     new: Spot,
     database: String,
+    services: Services,
 }
 
 impl Lab {
@@ -35,7 +36,16 @@ impl Lab {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::create_dir(folder.path().join("state")).expect("a folder");
         let journal = Arc::new(Journal::open(&folder.path().join("state")).await.expect("a journal"));
-        Lab { folder, journal, filled, old, new, database: database.into() }
+        Lab { folder, journal, filled, old, new, database: database.into(), services: Services::default() }
+    }
+
+    /// A secret of the plan, in a file that nobody else may read.
+    pub fn keep_secret(&mut self, name: &str, holds: &str) {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, format!("{holds}\n")).expect("a file");
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(&path, mode).expect("a file of our own");
+        self.services.secrets.insert(name.into(), path);
     }
 
     pub fn state(&self) -> PathBuf {
@@ -50,8 +60,14 @@ impl Lab {
             redis: Default::default(),
         };
         let clock = Arc::new(Clock::default());
-        let host =
-            Host::new(spec(&self.old), spec(&self.new), self.journal.clone(), Arc::new(()), clock, &self.state());
+        let host = Host::with_services(
+            spec(&self.old),
+            spec(&self.new),
+            self.journal.clone(),
+            Arc::new(()),
+            clock,
+            (&self.state(), self.services.clone()),
+        );
         let scope = Scope { phase: "p".into(), component: "probe".into(), run, verb, approve: "rehome approve".into() };
         let grants: BTreeSet<String> = self.filled.requests.keys().cloned().collect();
         Session::new(host, scope, self.filled.clone(), grants)

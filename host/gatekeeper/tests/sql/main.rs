@@ -4,6 +4,7 @@
 #![expect(clippy::disallowed_macros, reason = "the tests say what they skip, and how fast it was")]
 
 mod lab;
+mod login;
 mod mariadb;
 mod postgres;
 mod speed;

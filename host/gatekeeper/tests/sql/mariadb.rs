@@ -84,7 +84,7 @@ impl Servers {
         panic!("mariadbd does not answer: {}", std::fs::read_to_string(place.join("log")).unwrap_or_default());
     }
 
-    fn place(&self, side: SideName) -> PathBuf {
+    pub fn place(&self, side: SideName) -> PathBuf {
         self.folder.path().join(side.as_str())
     }
 
@@ -96,7 +96,7 @@ impl Servers {
     }
 
     /// Runs SQL through the server's own client, without its strictness.
-    fn sql(&self, side: SideName, database: &str, sql: &str) -> String {
+    pub fn sql(&self, side: SideName, database: &str, sql: &str) -> String {
         let mut client = self.client("mariadb", side);
         client.args(["--batch", "--skip-column-names", "--init-command=SET sql_mode=''", database, "-e", sql]);
         let done = client.output().expect("mariadb");
@@ -152,15 +152,27 @@ impl Databases {
         Databases::as_user(requests, &user()).await
     }
 
-    async fn as_user(requests: &str, login: &str) -> Option<Databases> {
+    pub async fn as_user(requests: &str, login: &str) -> Option<Databases> {
+        Databases::logging_in(requests, login, None).await
+    }
+
+    /// With the name of a secret and what it holds.
+    pub async fn logging_in(requests: &str, login: &str, secret: Option<(&str, &str)>) -> Option<Databases> {
         static MADE: AtomicU32 = AtomicU32::new(0);
         let servers = Servers::shared()?;
         let name = format!("mail-server{}", MADE.fetch_add(1, Ordering::Relaxed));
         let spot = |side: SideName| Spot {
             folder: servers.place(side),
-            place: DatabasePlace::MySql { socket: "/s".into(), user: login.into(), password: None },
+            place: DatabasePlace::MySql {
+                socket: "/s".into(),
+                user: login.into(),
+                password: secret.map(|(name, _)| name.to_string()),
+            },
         };
-        let lab = Lab::new(requests, &name, spot(SideName::Old), spot(SideName::New)).await;
+        let mut lab = Lab::new(requests, &name, spot(SideName::Old), spot(SideName::New)).await;
+        if let Some((secret, holds)) = secret {
+            lab.keep_secret(secret, holds);
+        }
         for side in SIDES {
             servers.sql(side, "mysql", &format!("CREATE DATABASE `{name}` CHARACTER SET utf8mb4"));
         }

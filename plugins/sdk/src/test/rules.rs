@@ -102,6 +102,10 @@ impl State {
     fn has_yielded(&self, source: &Source, value: &String) -> bool {
         match source {
             Source::Yielded(id) => self.yielded.get(id).is_some_and(|set| set.contains(value)),
+            Source::Config(key) => {
+                let filled = self.filled.as_ref().expect("set by `Host::call`");
+                filled.config.get(key).is_some_and(|set| set.texts.contains(value))
+            }
             Source::Operator(key) => self.answers.get(key).is_some_and(|answer| answer.values.contains(value)),
         }
     }
