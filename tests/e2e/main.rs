@@ -10,6 +10,7 @@ mod migration;
 mod oracles;
 mod refusals;
 mod rehome;
+mod whole;
 
 fn main() -> std::process::ExitCode {
     if let Some(id) = std::env::var_os(leftovers::HOLD) {
@@ -24,6 +25,7 @@ fn main() -> std::process::ExitCode {
     tests.extend(refusals::tests());
     tests.extend(kills::tests());
     tests.extend(migration::tests());
+    tests.extend(whole::tests());
     let done = rehome_tests::harness::main(tests);
     rehome::clean_up();
     done

@@ -1,6 +1,7 @@
 //! rehome on a machine of the lab, as an administrator has it there: the binary, the components, a plan, a shell.
 //! Whatever a test claims of a migration it reads with the oracles; what is here only types commands.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
@@ -15,6 +16,8 @@ const FOLDER: &str = "/root/rehome";
 /// rehome, installed on a machine, with a plan.
 pub(crate) struct Rehome<'lab> {
     pub(crate) machine: &'lab Machine,
+    /// how many seconds its clock is ahead: gates that wait for days are waited for, and tests do not take days
+    ahead: Cell<u64>,
 }
 
 /// What a command of rehome left behind.
@@ -52,6 +55,17 @@ pub(crate) fn example(old: &Reach<'_>, new: &Reach<'_>) -> Result<String> {
     Ok(format!("{head}{}{}{}", old.table("old"), new.table("new"), &text[phases..]))
 }
 
+/// The example's plan with the lab's names, addresses and key, for `Rehome::install_whole`.
+pub(crate) fn whole(old: &Reach<'_>, new: &Reach<'_>) -> Result<String> {
+    let plan = example(old, new)?;
+    let (head, phases) = plan.split_at(plan.find("[[phase]]").context("the example has no phases")?);
+    let phases = phases
+        .replace("192.0.2.11", "10.77.0.11")
+        .replace("192.0.2.12", "10.77.0.12")
+        .replace("mail.example.org", "mail.lab.test");
+    Ok(format!("{head}[secret.dns-update]\nfile = \"{FOLDER}/dns-update.key\"\n\n{phases}"))
+}
+
 /// Of the example, what moves accounts and mail and nothing else: for tests of the machinery around phases.
 pub(crate) fn mail_only(old: &Reach<'_>, new: &Reach<'_>) -> Result<String> {
     let plan = example(old, new)?;
@@ -79,8 +93,16 @@ impl<'lab> Rehome<'lab> {
         machine.sh(&format!("mkdir -p {FOLDER}"))?;
         machine.push(stripped()?, &format!("{FOLDER}/rehome"))?;
         machine.push(&target().join("components"), &format!("{FOLDER}/"))?;
-        let rehome = Rehome { machine };
+        let rehome = Rehome { machine, ahead: Cell::new(0) };
         rehome.plan(plan)?;
+        Ok(rehome)
+    }
+
+    /// The same, with the key that signs updates of the lab's zones.
+    pub(crate) fn install_whole(machine: &'lab Machine, plan: &str, key: &str) -> Result<Self> {
+        let rehome = Rehome::install(machine, plan)?;
+        rehome.write("dns-update.key", key.as_bytes())?;
+        machine.sh(&format!("chmod 600 {FOLDER}/dns-update.key"))?;
         Ok(rehome)
     }
 
@@ -98,10 +120,25 @@ impl<'lab> Rehome<'lab> {
 
     /// `rehome WORDS…` beside the plan; whatever its exit status.
     pub(crate) fn run(&self, words: &[&str]) -> Result<Ran> {
-        let script = format!("cd {FOLDER} && exec ./rehome \"$@\"");
+        let script = format!("cd {FOLDER} && REHOME_CLOCK_AHEAD={} exec ./rehome \"$@\"", self.ahead.get());
         let mut all = vec!["sh", "-c", script.as_str(), "rehome"];
         all.extend(words);
         Ok(ran(self.machine.ssh(&all)?))
+    }
+
+    /// Lets so much time pass for rehome, and for nobody else.
+    pub(crate) fn pass(&self, seconds: u64) {
+        self.ahead.set(self.ahead.get() + seconds);
+    }
+
+    /// The phase that the migration waits at.
+    pub(crate) fn waits_at(&self) -> Result<String> {
+        let status = self.expect(0, &["status", "--json"])?.stdout;
+        let status: serde_json::Value = serde_json::from_str(status.lines().last().unwrap_or_default())?;
+        let phases = status["status"]["phases"].as_array().context("status has no phases")?;
+        let waits = |phase: &&serde_json::Value| phase["standing"] == "waiting" || !phase["waits"].is_null();
+        let phase = phases.iter().find(waits).with_context(|| format!("no phase waits: {status:#}"))?;
+        Ok(phase["phase"].as_str().unwrap_or_default().to_string())
     }
 
     /// `run`, requiring an exit status.

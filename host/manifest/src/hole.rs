@@ -68,6 +68,11 @@ pub enum Segment {
 }
 
 impl Hole {
+    /// Whether the phase names the value. What was seen first, only the host knows.
+    pub fn takes_value(&self) -> bool {
+        !matches!(self.kind, HoleType::AsFirstSeen(_))
+    }
+
     /// The hole that an argument is, if it is one. Everything that does not look like `{name: …}` is a literal.
     pub fn parse(argument: &str) -> Result<Option<Hole>, String> {
         match segments(argument)?.as_slice() {

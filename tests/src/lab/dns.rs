@@ -39,7 +39,7 @@ pub(super) fn write(folder: &Path, id: &str) -> Result<PathBuf> {
 fn zone_file(zone: &str) -> String {
     let head = "$TTL 3600\n@ SOA ns.lab.test. admin.lab.test. 1 3600 600 86400 60\n@ NS ns.lab.test.\n";
     let rest = if zone == "lab.test" {
-        "@ MX 10 mail\nns A 10.77.0.1\nmail A 10.77.0.11\nold A 10.77.0.11\nnew A 10.77.0.12\nthird A 10.77.0.13\n"
+        "@ MX 10 mail\nns A 10.77.0.1\nmail 86400 A 10.77.0.11\nold A 10.77.0.11\nnew A 10.77.0.12\nthird A 10.77.0.13\n"
     } else {
         "@ MX 10 mail.lab.test.\n"
     };

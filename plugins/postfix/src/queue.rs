@@ -1,0 +1,88 @@
+//! What waits in a queue, and why: postqueue(1), `-j`, one object a line.
+
+use rehome_sdk::prelude::*;
+
+use crate::requests;
+
+/// How often a queue is looked at until it is empty, and how long between.
+const ROUNDS: u32 = 15;
+const PAUSE_MS: u32 = 2000;
+
+/// One queued mail.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Queued {
+    pub(crate) queue_id: String,
+    /// UTC, seconds since 1970
+    #[serde(default)]
+    pub(crate) arrival_time: u64,
+    #[serde(default)]
+    pub(crate) sender: String,
+    #[serde(default)]
+    pub(crate) recipients: Vec<Recipient>,
+}
+
+/// One of its recipients.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Recipient {
+    pub(crate) address: String,
+    #[serde(default)]
+    pub(crate) delay_reason: Option<String>,
+}
+
+pub(crate) fn of(side: Side) -> Result<Vec<Queued>, Failure> {
+    let output = requests::exec::QUEUE.on(side).run()?;
+    let parse = |line: String| {
+        serde_json::from_str(&line).map_err(|error| {
+            Failure::from(stopped(
+                format!("queue of {side}"),
+                format!("postqueue -j gave a line that is no JSON: {error}"),
+            ))
+        })
+    };
+    output.lines().into_iter().filter(|line| !line.trim().is_empty()).map(parse).collect()
+}
+
+impl Queued {
+    /// "4F2A… from a@b to c@d, c@e, since 2026-11-24 10:00:00 UTC: connection refused".
+    pub(crate) fn words(&self) -> String {
+        let to: Vec<&str> = self.recipients.iter().map(|recipient| recipient.address.as_str()).collect();
+        let sender =
+            if self.sender.is_empty() || self.sender == "MAILER-DAEMON" { "a mail server" } else { &self.sender };
+        let mut reasons: Vec<&str> =
+            self.recipients.iter().filter_map(|recipient| recipient.delay_reason.as_deref()).collect();
+        reasons.dedup();
+        let why = if reasons.is_empty() { "is being delivered".to_string() } else { reasons.join("; ") };
+        format!("from {sender} to {}, since {}: {why}", to.join(", "), clock::date(self.arrival_time))
+    }
+}
+
+/// Each queued mail of both sides; "empty" where there is none.
+pub(crate) fn findings(severity: Severity, found: &mut Findings) -> Result<(), Failure> {
+    for side in SIDES {
+        let queued = of(side)?;
+        if queued.is_empty() {
+            found.ok(format!("queue of {side}"), "is empty");
+        }
+        for one in queued.iter().take(20) {
+            found.add(severity, format!("{} on {side}", one.queue_id), one.words());
+        }
+        if queued.len() > 20 {
+            found.add(severity, format!("queue of {side}"), format!("and {} more", queued.len() - 20));
+        }
+    }
+    Ok(())
+}
+
+/// Gives a queue that was flushed a moment. What stays is not lost: `watch` shows it.
+pub(crate) fn drain(side: Side) -> Result<(), Failure> {
+    for _ in 0..ROUNDS {
+        if of(side)?.is_empty() {
+            return Ok(());
+        }
+        clock::sleep(PAUSE_MS)?;
+    }
+    for one in of(side)? {
+        report::warning(&format!("still in the queue of {side}: {} {}", one.queue_id, one.words()));
+    }
+    Ok(())
+}

@@ -1,0 +1,145 @@
+//! The phase against a scripted Postfix.
+
+use rehome_sdk::test::Host;
+use serde_json::{Value, json};
+
+use super::*;
+
+fn config(part: &str) -> Value {
+    json!({ "part": part, "new-host": "192.0.2.2", "old-host": "192.0.2.1" })
+}
+
+fn queued(id: &str, arrived: u64) -> String {
+    format!(
+        "{{\"queue_name\": \"deferred\", \"queue_id\": \"{id}\", \"arrival_time\": {arrived}, \"sender\": \"a@example.net\", \
+         \"recipients\": [{{\"address\": \"b@example.org\", \"delay_reason\": \"connection refused\"}}]}}\n"
+    )
+}
+
+fn host() -> Host {
+    let mut host = Host::new(requests::MANIFEST);
+    for side in SIDES {
+        host.exec("active", side).says("active");
+        host.exec("bounces-was", side).says("soft_bounce = no").says("soft_bounce = yes");
+        host.exec("transport-was", side).says("virtual_transport = lmtp:unix:private/dovecot-lmtp");
+        host.exec("queue", side).says("");
+        host.exec("sizes", side).says("10240000");
+    }
+    host.exec("login-was", Side::Old).says("smtpd_sasl_auth_enable = yes").says("smtpd_sasl_auth_enable = no");
+    host.exec("trust-was", Side::New).says("smtpd_milter_maps =");
+    host.exec("sane", Side::New).says("");
+    host.exec("detours", Side::Old).says("");
+    host
+}
+
+#[test]
+fn the_net_is_spread_on_both_sides_and_old_takes_mail_without_dovecot() {
+    let mut host = host();
+    host.apply::<Postfix>(config("net-on")).unwrap();
+    let effects = host.effects();
+    assert!(
+        effects.contains(&"exec.bounces-off on old".to_string()) && effects.contains(&"exec.bounces-off on new".into())
+    );
+    assert!(effects.contains(&"exec.login-off on old".into()), "{effects:?}");
+}
+
+#[test]
+fn a_setting_that_does_not_stay_is_named() {
+    let mut host = host();
+    host.exec("bounces-was", Side::New).anew().says("soft_bounce = no");
+    let Err(Failure::Stopped(finding)) = host.apply::<Postfix>(config("net-on")) else { panic!("it went on") };
+    assert_eq!(finding.subject, "soft_bounce on new");
+}
+
+#[test]
+fn new_trusts_old_before_old_hands_over_its_mail() {
+    let mut host = host();
+    let trusting = "smtpd_milter_maps = inline:{ {192.0.2.1=DISABLE} }";
+    host.exec("trust-was", Side::New).anew().says("smtpd_milter_maps =").says("smtpd_milter_maps =").says(trusting);
+    host.exec("transport-was", Side::Old)
+        .anew()
+        .says("virtual_transport = lmtp:unix:private/dovecot-lmtp")
+        .says("virtual_transport = smtp:[192.0.2.2]:25");
+    host.apply::<Postfix>(config("forward")).unwrap();
+    let effects = host.effects();
+    let at =
+        |what: &str| effects.iter().position(|effect| effect == what).unwrap_or_else(|| panic!("{what}: {effects:?}"));
+    assert!(at("exec.trust on new") < at("exec.forward on old"));
+    assert!(at("exec.forward on old") < at("exec.flush on old"));
+}
+
+#[test]
+fn undo_lets_new_hand_its_mail_to_old_and_puts_old_back() {
+    let mut host = host();
+    host.exec("transport-was", Side::New)
+        .anew()
+        .says("virtual_transport = x")
+        .says("virtual_transport = smtp:[192.0.2.1]:25");
+    host.undo::<Postfix>(config("forward")).unwrap();
+    let effects = host.effects();
+    assert_eq!(effects.first().map(String::as_str), Some("exec.transport-back on old"));
+    assert!(effects.contains(&"exec.forward-back on new".into()) && effects.contains(&"exec.trust-back on new".into()));
+}
+
+#[test]
+fn watching_ends_when_old_was_quiet_for_long_enough() {
+    let mut host = host();
+    let now = host.now();
+    host.remember(FORWARDS, &now.to_string());
+    let straggler = format!(
+        "{{\"__REALTIME_TIMESTAMP\":\"{}000000\",\"MESSAGE\":\"4F2: to=<b@example.org>, relay=192.0.2.2[192.0.2.2]:25, status=sent (250 ok)\"}}",
+        now + 100
+    );
+    host.exec("sent", Side::Old).says(&straggler);
+    let week = 7 * 86_400;
+    assert_eq!(host.apply::<Postfix>(config("watch")), Err(Failure::Waiting(Gate::Moment(now + 100 + week))));
+    host.pass(week + 100);
+    host.apply::<Postfix>(config("watch")).unwrap();
+}
+
+#[test]
+fn a_queue_that_is_not_empty_is_waited_for_however_quiet_it_is() {
+    let mut host = host();
+    let now = host.now();
+    host.remember(FORWARDS, &(now - 30 * 86_400).to_string());
+    host.exec("sent", Side::Old).says("");
+    host.exec("queue", Side::Old).anew().says(&queued("4F2A1B3C4D", now));
+    assert_eq!(host.apply::<Postfix>(config("watch")), Err(Failure::Waiting(Gate::Moment(now + 600))));
+    assert!(host.reported().iter().any(|line| line.contains("4F2A1B3C4D") && line.contains("connection refused")));
+}
+
+#[test]
+fn only_the_queue_id_that_the_operator_named_is_deleted() {
+    let mut host = host();
+    let now = host.now();
+    host.remember(FORWARDS, &(now - 30 * 86_400).to_string());
+    host.exec("sent", Side::Old).says("");
+    let (one, two) = (queued("4F2A1B3C4D", now - 3600), queued("5F2A1B3C4D", now - 3600));
+    host.exec("queue", Side::New).anew().says(&format!("{one}{two}"));
+    assert_eq!(host.apply::<Postfix>(config("watch")), Err(Failure::Waiting(Gate::Question("delete".into()))));
+    assert!(host.effects().is_empty());
+    host.answer("delete", &["5F2A1B3C4D"]);
+    host.exec("queue", Side::New).anew().says(&format!("{one}{two}")).says(&one);
+    assert!(matches!(host.apply::<Postfix>(config("watch")), Err(Failure::Waiting(Gate::Moment(_)))));
+    assert_eq!(host.effects(), ["exec.delete-queued on new: 5F2A1B3C4D"]);
+}
+
+#[test]
+fn a_mail_that_is_still_there_after_it_was_deleted_stops_the_phase() {
+    let mut host = host();
+    let now = host.now();
+    host.remember(FORWARDS, &now.to_string());
+    host.exec("sent", Side::Old).says("");
+    host.exec("queue", Side::New).anew().says(&queued("4F2A1B3C4D", now - 3600));
+    host.answer("delete", &["4F2A1B3C4D"]);
+    assert!(matches!(host.apply::<Postfix>(config("watch")), Err(Failure::Stopped(_))));
+}
+
+#[test]
+fn a_smaller_size_limit_and_a_detour_are_found_before() {
+    let mut host = host();
+    host.exec("sizes", Side::Old).anew().says("50000000");
+    host.exec("detours", Side::Old).anew().says("hash:/etc/postfix/transport");
+    let found = host.check::<Postfix>(config("forward")).unwrap();
+    assert_eq!(found.iter().filter(|finding| finding.severity == Severity::Warning).count(), 2);
+}
