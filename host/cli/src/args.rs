@@ -104,8 +104,14 @@ pub struct Apply {
 #[derive(Debug, clap::Args)]
 pub struct Undo {
     /// Only this stage and the later ones: prepare, copy, cutover, settle, retire
-    #[arg(long, value_name = "STAGE")]
+    #[arg(long, value_name = "STAGE", visible_alias = "until")]
     pub down_to: Option<Stage>,
+    /// End an undo that is under way between two phases; `apply` then goes forward from there
+    #[arg(long, conflicts_with_all = ["down_to", "by_hand"])]
+    pub stop_here: bool,
+    /// Count the phase at which an undo fails as taken back: you have done it yourself
+    #[arg(long, value_name = "PHASE", conflicts_with = "down_to")]
+    pub by_hand: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]

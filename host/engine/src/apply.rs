@@ -40,9 +40,9 @@ impl Migration {
             self.known_phase(again)?;
         }
         let work = self.begin(Verb::Apply, loader, sink, cancel).await?;
-        let result = match work.no_undo_under_way() {
+        let result = match work.no_undo_under_way().await {
             Ok(()) => work.apply(scope).await,
-            Err(error) => Err(error.into()),
+            Err(error) => Err(error),
         };
         work.close().await;
         result
@@ -118,7 +118,7 @@ impl Work {
             return Ok(false);
         }
         let effects = self.journal.effects_of(Some(ready.id())).await?;
-        Ok(changes(&effects, &ready.phase.filled, run).any(|effect| effect.state != State::Failed))
+        Ok(changes(&effects, &ready.phase.filled, run, Verb::Apply).any(|effect| effect.state != State::Failed))
     }
 
     /// One phase. Answers what it waits for, if it does.

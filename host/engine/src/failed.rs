@@ -82,7 +82,7 @@ impl PhaseFailed {
 
     fn hint(&self) -> String {
         let again = format!("then run `rehome {}` again", self.verb);
-        let on = if self.verb == Verb::Apply { ": it goes on where it stopped" } else { "" };
+        let on = if matches!(self.verb, Verb::Apply | Verb::Undo) { ": it goes on where it stopped" } else { "" };
         let failure = match &self.cause {
             CallError::Trap { .. } => {
                 return "this is a fault of the component, not of your servers: tell its author the lines above".into();
@@ -94,6 +94,10 @@ impl PhaseFailed {
             Failure::ReadOnly(_) => {
                 "this is a fault of the component: tell its author; nothing came of it, the host refused".into()
             }
+            Failure::OutcomeUnknown { .. } if self.verb == Verb::Undo => format!(
+                "look at that side; put back by hand what is left of this phase, then `rehome undo --by-hand {}`",
+                self.phase
+            ),
             Failure::OutcomeUnknown { .. } => format!(
                 "look at that side; if it did not happen, `rehome apply --again {}` does the phase anew",
                 self.phase
@@ -108,10 +112,15 @@ impl PhaseFailed {
 }
 
 /// What a run of a phase has done so far, from the journal. Reads and refusals are left out.
-pub(crate) fn changes<'a>(effects: &'a [Effect], filled: &'a Filled, run: u32) -> impl Iterator<Item = &'a Effect> {
+pub(crate) fn changes<'a>(
+    effects: &'a [Effect],
+    filled: &'a Filled,
+    run: u32,
+    verb: Verb,
+) -> impl Iterator<Item = &'a Effect> {
     effects.iter().filter(move |effect| {
         effect.key.run == run
-            && effect.key.verb == Verb::Apply
+            && effect.key.verb == verb
             && effect.state != State::Refused
             && !only_looked(effect, filled)
     })
@@ -123,6 +132,25 @@ fn only_looked(effect: &Effect, filled: &Filled) -> bool {
     reads || effect.key.values.starts_with("[\"compare\"")
 }
 
+/// Which requests a run made under a verb that now stand in one of these states: "`exec.stop` on old", each once.
+pub(crate) fn effects_of_run(
+    effects: &[Effect],
+    filled: &Filled,
+    run: u32,
+    verb: Verb,
+    states: &[State],
+) -> Vec<String> {
+    let mut named: Vec<String> = Vec::new();
+    for effect in changes(effects, filled, run, verb).filter(|effect| states.contains(&effect.state)) {
+        let side = effect.key.side.map(|side| format!(" on {side}")).unwrap_or_default();
+        let name = format!("`{}`{side}", effect.key.request);
+        if !named.contains(&name) {
+            named.push(name);
+        }
+    }
+    named
+}
+
 /// What state a run of a phase is in, in words.
 pub(crate) fn state_of(effects: &[Effect], filled: &Filled, phase: &str, run: u32) -> Vec<String> {
     let mut lines = Vec::new();
@@ -131,14 +159,7 @@ pub(crate) fn state_of(effects: &[Effect], filled: &Filled, phase: &str, run: u3
         ("not done, or only in part", &[State::Failed]),
         ("begun, and not seen to its end", &[State::Begun, State::Unknown]),
     ] {
-        let mut named: Vec<String> = Vec::new();
-        for effect in changes(effects, filled, run).filter(|effect| states.contains(&effect.state)) {
-            let side = effect.key.side.map(|side| format!(" on {side}")).unwrap_or_default();
-            let name = format!("`{}`{side}", effect.key.request);
-            if !named.contains(&name) {
-                named.push(name);
-            }
-        }
+        let named = effects_of_run(effects, filled, run, Verb::Apply, states);
         if !named.is_empty() {
             lines.push(format!("{heading}: {}", named.join(", ")));
         }

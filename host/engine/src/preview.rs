@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use rehome_gatekeeper::CallError;
+use rehome_gatekeeper::journal::Irreversible;
 use rehome_gatekeeper::types::{Answer, Failure, Forecast, Verb};
 
 use crate::cancel::Cancel;
@@ -70,6 +71,14 @@ impl Work {
                 }
             },
         };
+        // `undo` shows it before it begins: by then nothing could tell it any more.
+        let marked: Vec<Irreversible> = forecast
+            .changes
+            .iter()
+            .filter(|change| !change.reversible)
+            .map(|change| Irreversible { subject: change.subject.clone(), text: change.after.clone() })
+            .collect();
+        self.journal.keep_previewed(&phase, run, &marked).await?;
         self.sink.event(Event::Forecast { phase, forecast: forecast.clone() });
         Ok(Previewed::Forecast(forecast))
     }

@@ -8,8 +8,11 @@ use serde::Serialize;
 use crate::error::Error;
 use crate::lock::Lock;
 use crate::migration::Migration;
+pub use crate::next::Next;
+use crate::next::next;
 use crate::outcome::Question;
 use crate::state::Holder;
+use crate::to_undo::{UndoProgress, progress};
 
 /// How a migration stands.
 #[derive(Clone, Debug, Serialize)]
@@ -28,6 +31,8 @@ pub struct Status {
     pub open: Vec<OpenEffect>,
     /// phases that ran, and that the plan does not have any more
     pub left_over: Vec<String>,
+    /// how far an undo that is under way has come
+    pub undo: Option<UndoProgress>,
     /// what is safe to do now
     pub next: Next,
 }
@@ -60,8 +65,10 @@ pub struct PhaseStatus {
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "standing", rename_all = "kebab-case")]
 pub enum PhaseStanding {
-    /// it never ran, or was taken back
+    /// it never ran
     NotBegun,
+    /// it was taken back
+    TakenBack,
     /// a rehome is at it
     UnderWay,
     /// it was begun, and nobody is at it
@@ -99,15 +106,6 @@ pub struct OpenEffect {
     pub begun_at: u64,
 }
 
-/// What is safe to do now.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Next {
-    /// in a sentence
-    pub text: String,
-    /// what to type, in this order
-    pub commands: Vec<String>,
-}
-
 impl Migration {
     /// How the migration stands.
     ///
@@ -117,9 +115,13 @@ impl Migration {
         let lock = Lock::read(&self.lock_path())?;
         let journal = self.state.journal_if_there().await?;
         let holder = self.state.holder();
-        let (runs, open) = match &journal {
-            Some(journal) => (journal.runs().await?, journal.open_effects().await?),
-            None => (vec![], vec![]),
+        let (runs, open, undo) = match &journal {
+            Some(journal) => {
+                let (runs, undo) = (journal.runs().await?, journal.open_undo().await?);
+                let undo = progress(&self.plan.phases, &runs, undo.as_ref());
+                (runs, journal.open_effects().await?, undo)
+            }
+            None => (vec![], vec![], None),
         };
         let at_work = holder.as_ref().is_some_and(|holder| matches!(holder.verb.as_str(), "apply" | "undo"));
         let mut phases = Vec::with_capacity(self.plan.phases.len());
@@ -151,15 +153,16 @@ impl Migration {
         }
         // While somebody is at work, an effect that has begun is simply under way.
         let open = if at_work { vec![] } else { open.iter().map(open_effect).collect() };
-        let next = next(&phases, holder.as_ref(), self.clock.now());
+        let next = next(&phases, undo, holder.as_ref(), self.clock.now());
         let (old, new) = (self.plan.old.target.to_string(), self.plan.new.target.to_string());
-        Ok(Status { name: self.plan.name.clone(), old, new, phases, holder, open, left_over, next })
+        Ok(Status { name: self.plan.name.clone(), old, new, phases, holder, open, left_over, undo, next })
     }
 }
 
 fn standing(run: Option<&Run>, at_work: bool) -> PhaseStanding {
     match run.map(|run| run.state) {
-        None | Some(RunState::Undone) => PhaseStanding::NotBegun,
+        None => PhaseStanding::NotBegun,
+        Some(RunState::Undone) => PhaseStanding::TakenBack,
         Some(RunState::Begun) if at_work => PhaseStanding::UnderWay,
         Some(RunState::Begun | RunState::Waiting) => PhaseStanding::Interrupted,
         Some(RunState::Failed) => PhaseStanding::Failed {
@@ -194,66 +197,4 @@ fn open_effect(effect: &Effect) -> OpenEffect {
         side: effect.key.side,
         begun_at: effect.begun_at,
     }
-}
-
-/// What is safe to do now: the first thing that stands in the way decides.
-fn next(phases: &[PhaseStatus], holder: Option<&Holder>, now: u64) -> Next {
-    let say =
-        |text: String, commands: &[&str]| Next { text, commands: commands.iter().map(|c| c.to_string()).collect() };
-    if let Some(holder) = holder {
-        return say(format!("{} is at work here (`rehome {}`, process {})", holder.who, holder.verb, holder.pid), &[]);
-    }
-    if phases.iter().any(|phase| !phase.approved) {
-        return say("read what the phases ask for, and grant it".into(), &["rehome approve"]);
-    }
-    if let Some(phase) = phases.iter().find(|phase| matches!(phase.standing, PhaseStanding::Undoing { .. })) {
-        return next_of_undo(phase, now);
-    }
-    let Some(phase) = phases.iter().find(|phase| !matches!(phase.standing, PhaseStanding::Done)) else {
-        return say("everything is done; compare both sides".into(), &["rehome verify"]);
-    };
-    let id = &phase.phase;
-    match &phase.standing {
-        PhaseStanding::Waiting(Question::Question { key, answered: Some(values), .. }) => {
-            say(format!("`{key}` is answered ({}); `apply` goes on", values.join(" ")), &["rehome apply"])
-        }
-        PhaseStanding::Waiting(Question::Question { command, .. }) => {
-            say(format!("phase `{id}` waits for your answer"), &[command, "rehome apply"])
-        }
-        PhaseStanding::Waiting(Question::Moment { at, until, .. }) if now < *at => {
-            say(format!("phase `{id}` waits until {until}; from then on"), &["rehome apply"])
-        }
-        PhaseStanding::Waiting(Question::Moment { .. }) => say("the time has come".into(), &["rehome apply"]),
-        PhaseStanding::Interrupted => {
-            say(format!("phase `{id}` was interrupted; `apply` goes on with it"), &["rehome apply"])
-        }
-        PhaseStanding::Failed { .. } => {
-            say(format!("put right what phase `{id}` names; `apply` goes on with it"), &["rehome apply"])
-        }
-        _ if phases.iter().all(|phase| phase.run.is_none()) => {
-            say("nothing has been changed yet".into(), &["rehome check", "rehome preview", "rehome apply"])
-        }
-        _ => say(format!("phase `{id}` is next"), &["rehome preview", "rehome apply"]),
-    }
-}
-
-/// While an undo has not ended, nothing else is safe.
-fn next_of_undo(phase: &PhaseStatus, now: u64) -> Next {
-    let id = &phase.phase;
-    let PhaseStanding::Undoing { waits, said } = &phase.standing else {
-        return Next { text: String::new(), commands: vec![] };
-    };
-    let (text, answer) = match (waits, said) {
-        (Some(Question::Moment { at, until, .. }), _) if now < *at => {
-            (format!("an undo is under way; phase `{id}` waits until {until}; from then on"), None)
-        }
-        (Some(Question::Question { command, answered: None, .. }), _) => {
-            (format!("an undo is under way; phase `{id}` waits for your answer"), Some(command.clone()))
-        }
-        (_, Some(_)) => {
-            (format!("an undo is under way; put right what phase `{id}` names; `undo` goes on with it"), None)
-        }
-        _ => (format!("an undo is under way; `undo` goes on with phase `{id}`"), None),
-    };
-    Next { text, commands: answer.into_iter().chain(["rehome undo".to_string()]).collect() }
 }

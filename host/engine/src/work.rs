@@ -163,7 +163,11 @@ impl Work {
     /// Calls a phase. Events say when it began and ended.
     pub(crate) async fn call(&self, ready: &Ready, run: u32, verb: Verb) -> Called {
         let phase = &ready.phase;
-        let resumed = verb == Verb::Apply && ready.last.as_ref().is_some_and(|last| last.run == run);
+        let resumed = ready.last.as_ref().is_some_and(|last| match verb {
+            Verb::Apply => last.run == run,
+            Verb::Undo => last.state.is_undoing(),
+            _ => false,
+        });
         let (id, stage) = (phase.id().to_string(), phase.plan.stage);
         self.sink.event(Event::PhaseBegan { phase: id.clone(), verb, stage, run, resumed });
         let scope = Scope {

@@ -18,6 +18,9 @@ mod kept;
 mod questions;
 mod runs;
 mod schema;
+mod undos;
+
+pub use undos::{Irreversible, Undo};
 
 /// The journal of one migration.
 pub struct Journal {

@@ -21,7 +21,8 @@ fn show(ui: &Ui, status: &Status) {
     ui.out(Text::dim(format!("{} -> {}", status.old, status.new)).into());
     let width = status.phases.iter().map(|phase| phase.phase.chars().count()).max().unwrap_or_default();
     let next = status.phases.iter().find(|phase| !matches!(phase.standing, PhaseStanding::Done));
-    let next = next.map(|phase| phase.phase.clone());
+    // While an undo is under way, what is next is behind.
+    let next = next.filter(|_| status.undo.is_none()).map(|phase| phase.phase.clone());
     let mut stage: Option<Stage> = None;
     for phase in &status.phases {
         if stage != Some(phase.stage) {
@@ -81,6 +82,8 @@ fn one(ui: &Ui, phase: &PhaseStatus, heading: &str, width: usize, is_next: bool)
             line.with(Tone::Red, "undo failed").plain(format!("{run}: {said}"))
         }
         PhaseStanding::Undoing { .. } => line.with(Tone::Red, "undone in part").and_dim(run),
+        PhaseStanding::TakenBack if is_next => line.with(Tone::Bold, "next"),
+        PhaseStanding::TakenBack => line.with(Tone::Yellow, "taken back").and_dim(at(phase.ended_at)),
         PhaseStanding::NotBegun if !phase.approved => line.with(Tone::Yellow, "not approved"),
         PhaseStanding::NotBegun if is_next => line.with(Tone::Bold, "next"),
         PhaseStanding::NotBegun => line.and_dim("-"),

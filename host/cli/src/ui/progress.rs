@@ -102,7 +102,7 @@ impl Progress {
 
     fn ended(&self, phase: &str, verb: Verb, milliseconds: u64, how: PhaseEnd) {
         self.end();
-        if verb != Verb::Apply {
+        if !matches!(verb, Verb::Apply | Verb::Undo) {
             return;
         }
         let took = words::duration(milliseconds);
@@ -122,9 +122,13 @@ impl Progress {
             Event::Loading { component, .. } if self.ui.verbose() => self.say_dim(&format!("component {component}")),
             Event::Connected { name, .. } if self.ui.verbose() => self.say_dim(&format!("connected: {name}")),
             Event::PhaseBegan { phase, verb, run, resumed, .. } => {
-                if verb == Verb::Apply {
-                    let again = if resumed { format!("  goes on with run {run}") } else { String::new() };
-                    self.ui.say(Text::bold("apply").plain(format!(" {phase}")).and_dim(again).into());
+                if matches!(verb, Verb::Apply | Verb::Undo) {
+                    let again = match verb {
+                        _ if !resumed => String::new(),
+                        Verb::Undo => "  goes on".to_string(),
+                        _ => format!("  goes on with run {run}"),
+                    };
+                    self.ui.say(Text::bold(verb.as_str()).plain(format!(" {phase}")).and_dim(again).into());
                 }
                 self.begin(&phase, verb);
             }

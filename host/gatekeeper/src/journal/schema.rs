@@ -3,7 +3,8 @@
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{Connection, Row};
 
-const STEPS: [&str; 1] = ["
+const STEPS: [&str; 2] = [
+    "
 CREATE TABLE run (
     id INTEGER PRIMARY KEY, phase TEXT NOT NULL, run INTEGER NOT NULL, stage TEXT NOT NULL, state TEXT NOT NULL,
     said TEXT, digest TEXT NOT NULL, begun_at INTEGER NOT NULL, ended_at INTEGER, UNIQUE (phase, run)
@@ -22,7 +23,12 @@ CREATE TABLE question (
 CREATE TABLE before (what TEXT PRIMARY KEY, content BLOB, written BLOB) STRICT;
 CREATE TABLE touched (id INTEGER PRIMARY KEY AUTOINCREMENT, tree TEXT NOT NULL, folder BLOB NOT NULL) STRICT;
 CREATE INDEX touched_by_tree ON touched (tree, id);
-"];
+",
+    "
+CREATE TABLE undo (id INTEGER PRIMARY KEY, phases TEXT NOT NULL, begun_at INTEGER NOT NULL, ended_at INTEGER) STRICT;
+CREATE TABLE previewed (phase TEXT NOT NULL, run INTEGER NOT NULL, irreversible TEXT NOT NULL, PRIMARY KEY (phase, run)) STRICT;
+",
+];
 
 /// Brings the file to the newest step; refuses one of a later rehome.
 pub(super) async fn make(connection: &mut SqliteConnection) -> Result<(), String> {
