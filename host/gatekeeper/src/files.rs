@@ -152,7 +152,9 @@ impl Session {
         self.pass(Call { request: &id, side: None, values: &values, input: None }, |permit| async move {
             let tree =
                 self.filled().manifest.tree.get(name).ok_or_else(|| Failure::NotFound(format!("tree.{name}")))?;
-            let key = touched_key(SideName::New, Path::new(&tree.path));
+            // A tree that lies on old alone is asked for what an undo brought back there.
+            let side = if tree.on == [SideName::Old] { SideName::Old } else { SideName::New };
+            let key = touched_key(side, Path::new(&tree.path));
             let journal = &permit.host().journal;
             // The mark first: what is touched in between is told again the next time, never left out.
             let next = self.journaled(journal.touch_mark().await)?;

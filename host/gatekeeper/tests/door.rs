@@ -58,6 +58,19 @@ path = "/mail"
 scope = ["example.org"]
 access = "list"
 
+[tree.mail-on-old]
+on = ["old"]
+path = "/mail"
+scope = ["example.org"]
+access = "list"
+
+[sync.back]
+tree = "mail"
+to = "old"
+add-only = true
+verbs = ["undo"]
+reason = "brings back what arrived on new"
+
 [sync.mail]
 tree = "mail"
 to = "new"
@@ -276,6 +289,32 @@ async fn a_sync_is_remembered_by_the_folders_it_touched() {
     assert_eq!(touched.mark, report.mark);
     assert!(session.touched("mail", Some(&report.mark)).await.expect("known").folders.is_empty());
     assert!(matches!(session.touched("mail", Some("yesterday")).await, Err(Failure::RefusedValue(_))));
+}
+
+#[tokio::test]
+async fn what_an_undo_touched_on_old_is_asked_of_a_tree_that_lies_there_alone() {
+    let lab = Lab::new().await;
+    write(&lab.path("old/mail/example.org/john/a"), "a");
+    let grants = ["tree.mail", "tree.mail-on-old", "sync.mail", "sync.back"];
+    lab.folders(Verb::Apply, &grants).sync("mail").await.expect("copied");
+    write(&lab.path("new/mail/example.org/anna/b"), "b");
+    let session = lab.folders(Verb::Undo, &grants);
+    assert!(session.touched("mail-on-old", None).await.expect("known").folders.is_empty());
+    assert_eq!(session.sync("back").await.expect("brought back").copied, 1);
+    let touched = session.touched("mail-on-old", None).await.expect("known");
+    assert!(touched.folders.contains(&b"example.org/anna".to_vec()), "{touched:?}");
+    assert!(!touched.folders.contains(&b"example.org/john".to_vec()), "{touched:?}");
+    assert!(!session.touched("mail", None).await.expect("known").folders.contains(&b"example.org/anna".to_vec()));
+    assert!(matches!(lab.folders(Verb::Apply, &grants).sync("back").await, Err(Failure::ReadOnly(_))));
+}
+
+#[tokio::test]
+async fn a_once_effect_under_undo_is_another_one_than_under_apply() {
+    let lab = Lab::new().await;
+    lab.here(Verb::Apply, &["exec.mark"]).run("mark", SideName::New, &[]).await.expect("made");
+    // Its own memo: it really runs, and fails, for the folder is there.
+    let again = lab.here(Verb::Undo, &["exec.mark"]).run("mark", SideName::New, &[]).await;
+    assert!(matches!(again, Err(Failure::EndedBadly(_))), "{again:?}");
 }
 
 #[tokio::test]

@@ -32,7 +32,21 @@ impl Lab {
         let head = "name = \"probe\"\nversion = \"0.1.0\"\napi = \"0.1\"\nabout = \"tries databases\"\n";
         let manifest =
             Manifest::parse(&format!("{head}{}", requests.replace("DB", database))).expect("a good manifest");
-        let filled = Arc::new(fill(&manifest, Config::default()).expect("nothing to fill"));
+        let filled = fill(&manifest, Config::default()).expect("nothing to fill");
+        Lab::of(filled, database, old, new).await
+    }
+
+    /// The requests of a phase of this workspace, with what a plan would set.
+    pub async fn of_phase(phase: &str, config: &toml::Table, database: &str, old: Spot, new: Spot) -> Lab {
+        let path = format!("{}/../../plugins/{phase}/manifest.toml", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(path).expect("the manifest of a phase");
+        let manifest = Manifest::parse(&text).expect("a good manifest");
+        let config = Config::check(&manifest, config).expect("a good config");
+        Lab::of(fill(&manifest, config).expect("a config that fits"), database, old, new).await
+    }
+
+    async fn of(filled: Filled, database: &str, old: Spot, new: Spot) -> Lab {
+        let filled = Arc::new(filled);
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::create_dir(folder.path().join("state")).expect("a folder");
         let journal = Arc::new(Journal::open(&folder.path().join("state")).await.expect("a journal"));

@@ -6,6 +6,8 @@
 mod lab;
 mod login;
 mod mariadb;
+mod phases;
 mod postgres;
+mod roundcube;
 mod speed;
 mod sqlite;

@@ -179,6 +179,17 @@ impl Databases {
         Some(Databases { servers, lab, name })
     }
 
+    /// The requests of a phase of this workspace on these databases, with what a plan would set beside `database`.
+    pub async fn phase(&self, phase: &str, config: &str) -> Lab {
+        let mut config: toml::Table = config.parse().expect("TOML");
+        config.insert("database".into(), self.name.clone().into());
+        let spot = |side: SideName| Spot {
+            folder: self.servers.place(side),
+            place: DatabasePlace::MySql { socket: "/s".into(), user: user(), password: None },
+        };
+        Lab::of_phase(phase, &config, &self.name, spot(SideName::Old), spot(SideName::New)).await
+    }
+
     pub fn sql(&self, side: SideName, sql: &str) -> String {
         self.servers.sql(side, &self.name, sql)
     }
