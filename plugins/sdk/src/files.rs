@@ -24,7 +24,8 @@ impl Tree {
     }
 
     /// Folders (for a maildir: mailboxes) of new that a sync of this tree changed since `mark`, whichever phase ran it;
-    /// without a mark: ever. Remember the answer's mark once they are dealt with.
+    /// without a mark: ever. Remember the answer's mark once they are dealt with. Of a tree with `on = ["old"]`: folders of
+    /// old, which only an undo changes.
     pub fn touched(self, since: Option<&str>) -> Result<TouchedFolders, Failure> {
         host::files::touched(self.name, since)
     }

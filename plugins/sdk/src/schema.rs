@@ -116,8 +116,8 @@ fn narrower(old: &str, new: &str) -> bool {
     }
 }
 
-/// Characters that a character type holds.
-fn length(kind: &str) -> Option<u64> {
+/// Characters that a character type holds: 150 for `varchar(150)`; none for other types.
+pub fn length(kind: &str) -> Option<u64> {
     let (name, rest) = kind.split_once('(')?;
     if !name.to_ascii_lowercase().contains("char") {
         return None;

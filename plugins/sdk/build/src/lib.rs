@@ -68,7 +68,11 @@ impl Code {
 
 fn exec(code: &mut Code, manifest: &Manifest) {
     let request = |(name, request): (&String, &rehome_manifest::manifest::Exec)| {
-        let holes = request.argv.iter().filter(|argument| matches!(Hole::parse(argument), Ok(Some(hole)) if hole.takes_value())).count();
+        let holes = request
+            .argv
+            .iter()
+            .filter(|argument| matches!(Hole::parse(argument), Ok(Some(hole)) if hole.takes_value()))
+            .count();
         let kind = match &request.rows {
             Some(template) => format!("exec::Fed<{holes}, {}>", columns(Some(template))),
             None => format!("exec::Request<{holes}>"),

@@ -56,11 +56,8 @@ impl State {
 
     /// Checks values against the holes of an argv.
     pub(crate) fn holes(&self, id: &str, argv: &[String], values: &[String]) -> Result<(), Failure> {
-        let holes: Vec<Hole> = argv
-            .iter()
-            .filter_map(|argument| Hole::parse(argument).ok().flatten())
-            .filter(Hole::takes_value)
-            .collect();
+        let holes: Vec<Hole> =
+            argv.iter().filter_map(|argument| Hole::parse(argument).ok().flatten()).filter(Hole::takes_value).collect();
         self.fill(id, &holes, values)
     }
 
