@@ -36,8 +36,11 @@ pub(crate) fn check(config: &Config, side: Side, found: &mut Findings) -> Result
         }
     }
     if alike > 0 {
-        let text = rehome_sdk::amount(alike, "domain's key is", "domains' keys are");
-        found.ok("DKIM in DNS", format!("{text} what its TXT record says"));
+        let text = match alike {
+            1 => "the key of one domain is what its TXT record says".to_string(),
+            _ => format!("the keys of {alike} domains are what their TXT records say"),
+        };
+        found.ok("DKIM in DNS", text);
     }
     Ok(())
 }

@@ -17,17 +17,27 @@ pub(crate) fn check(config: &Config, found: &mut Findings) -> Result<bool, Failu
             ready = false;
         }
     }
-    if let Err((why, _)) = told(requests::exec::SOUND.on(Side::New).run())? {
-        found
-            .blocker("rspamd on new", format!("its configuration is not sound: {why}"))
-            .hint("`rspamadm configtest` on new says more");
-        ready = false;
-    }
     if !config.learned.is_empty() {
         ready &= versions(found)?;
-        for side in SIDES {
-            backend(side, found)?;
-            place(config, side, found)?;
+    }
+    for side in SIDES {
+        let sound = if side == Side::New { told(requests::exec::SOUND.on(side).run())?.map(drop) } else { Ok(()) };
+        let classifier = match sound {
+            Ok(()) => told(requests::exec::CLASSIFIER.on(side).run())?,
+            Err(why) => Err(why),
+        };
+        match classifier {
+            Err((why, _)) => {
+                found
+                    .blocker(format!("rspamd on {side}"), format!("its configuration is not sound: {why}"))
+                    .hint(format!("`rspamadm configtest` on {side} says more"));
+                ready = false;
+            }
+            Ok(_) if config.learned.is_empty() => {}
+            Ok(classifier) => {
+                backend(side, &section(&classifier.text()), found);
+                place(config, side, found)?;
+            }
         }
     }
     Ok(ready)
@@ -62,11 +72,10 @@ pub(crate) fn section(text: &str) -> Value {
 }
 
 /// Statistics in SQLite are files, and other ones in each version: they are not moved.
-fn backend(side: Side, found: &mut Findings) -> Result<(), Failure> {
+fn backend(side: Side, classifier: &Value, found: &mut Findings) {
     let subject = format!("Bayes classifier on {side}");
-    let classifier = section(&requests::exec::CLASSIFIER.on(side).run()?.text());
     let mut backends = Vec::new();
-    texts_of(&classifier, "backend", &mut backends);
+    texts_of(classifier, "backend", &mut backends);
     match backends.iter().find(|backend| *backend != "redis") {
         Some(other) => {
             let text = format!("keeps what it learned in `{other}`, and not in Redis: it is not moved");
@@ -82,7 +91,6 @@ fn backend(side: Side, found: &mut Findings) -> Result<(), Failure> {
             found.ok(subject, "keeps what it learned in Redis");
         }
     }
-    Ok(())
 }
 
 /// Every text under this key, however deep: there may be several classifiers.
