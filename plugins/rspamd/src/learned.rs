@@ -73,10 +73,14 @@ pub(crate) fn check(config: &Config, found: &mut Findings) -> Result<(), Failure
         return Ok(());
     }
     found.ok(subject, format!("{} on old, in {}; {} on new", words(old), amount(keys, "key", "keys"), words(new)));
-    if total(new) > 0 && requests::redis_copy::LEARNED.compare()?.only_old > 0 {
-        found
-            .warning(subject, format!("new was taught {} by itself: what old learned takes the place of that", words(new)))
-            .hint("two trainings cannot be added up. Leave old's behind with `learned = []`, or let it win: undo brings new's back");
+    let of_new: u64 = requests::redis_copy::LEARNED.count(Side::New)?.iter().map(|tally| tally.keys).sum();
+    let copied_before = journal::recall(BROUGHT)?.is_some();
+    if of_new > 0 && !copied_before && behind(&requests::redis_copy::LEARNED.compare()?) > 0 {
+        let text =
+            format!("new was taught by itself ({}): what old learned takes its place", amount(of_new, "key", "keys"));
+        found.warning(subject, text).hint(
+            "two trainings cannot be added up. Leave old's behind with `learned = []`, or let it win: undo brings new's back",
+        );
     }
     Ok(())
 }
