@@ -10,6 +10,7 @@ mod migration;
 mod oracles;
 mod refusals;
 mod rehome;
+mod rspamd;
 mod whole;
 
 fn main() -> std::process::ExitCode {
@@ -25,6 +26,7 @@ fn main() -> std::process::ExitCode {
     tests.extend(refusals::tests());
     tests.extend(kills::tests());
     tests.extend(migration::tests());
+    tests.extend(rspamd::tests());
     tests.extend(whole::tests());
     let done = rehome_tests::harness::main(tests);
     rehome::clean_up();

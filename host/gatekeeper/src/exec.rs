@@ -192,6 +192,7 @@ impl Session {
         let text = String::from_utf8_lossy(&output.stdout);
         match yields {
             Some("lines") => self.observe(&id_of(name), text.lines().map(|line| line.trim_end().to_string())),
+            Some("words") => self.observe(&id_of(name), text.split_whitespace().map(String::from)),
             Some(json) => {
                 let pointer = json.strip_prefix("json-lines:").unwrap_or_default();
                 self.observe(&id_of(name), text.lines().filter_map(|line| at_pointer(line, pointer)));

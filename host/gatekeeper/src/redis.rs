@@ -20,7 +20,7 @@ impl Session {
         let request = self.redis_request(name);
         let values = ["version".to_string()];
         self.pass_as_read(Call { request: &id, side: Some(on), values: &values, input: None }, |permit| async move {
-            let database = request?.databases.first().copied().unwrap_or_default();
+            let database = request?.numbers().first().copied().unwrap_or_default();
             Server::open(&permit, "redis", on, database).await?.version().await
         })
         .await
@@ -34,8 +34,8 @@ impl Session {
         self.pass(Call { request: &id, side: None, values: &[], input: None }, |permit| async move {
             let request = request?;
             let mut tallies = Tallies::of(&request);
-            for database in &request.databases {
-                let (mut old, mut new) = both(&permit, *database).await?;
+            for database in request.numbers() {
+                let (mut old, mut new) = both(&permit, database).await?;
                 fits(&old.version().await?, &new.version().await?)?;
                 for (pattern, tally) in request.patterns.iter().zip(&mut tallies.0) {
                     let mut all = Keys::of(pattern);
@@ -64,8 +64,8 @@ impl Session {
         self.pass_as_read(Call { request: &id, side: Some(on), values: &values, input: None }, |permit| async move {
             let request = request?;
             let mut tallies = Tallies::of(&request);
-            for database in &request.databases {
-                let mut server = Server::open(&permit, "redis", on, *database).await?;
+            for database in request.numbers() {
+                let mut server = Server::open(&permit, "redis", on, database).await?;
                 for (pattern, tally) in request.patterns.iter().zip(&mut tallies.0) {
                     let mut all = Keys::of(pattern);
                     while !all.next(&mut server).await?.is_empty() {}
@@ -85,8 +85,8 @@ impl Session {
         self.pass_as_read(Call { request: &id, side: None, values: &values, input: None }, |permit| async move {
             let request = request?;
             let mut differences = RedisDifferences::default();
-            for database in &request.databases {
-                let (mut old, mut new) = both(&permit, *database).await?;
+            for database in request.numbers() {
+                let (mut old, mut new) = both(&permit, database).await?;
                 for pattern in &request.patterns {
                     compare(&mut old, &mut new, pattern, &mut differences).await?;
                 }
@@ -104,7 +104,7 @@ impl Session {
         let values = ["restore".to_string()];
         self.pass(Call { request: &id, side: Some(SideName::New), values: &values, input: None }, |permit| async move {
             let mut restored = 0;
-            for database in request?.databases {
+            for database in request?.numbers() {
                 let mut new = Server::open(&permit, "redis", SideName::New, database).await?;
                 let under = format!("{kept}{database} ");
                 loop {

@@ -131,7 +131,8 @@ pub struct Exec {
     /// template of one line of standard input, for `run-with-rows`: holes in it as in argv, anywhere in the line
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows: Option<String>,
-    /// what the host may take from its output as the source of later holes: `lines`, `json-lines:/POINTER`
+    /// what the host may take from its output as the source of later holes: `lines`, `words` (what white space parts),
+    /// `json-lines:/POINTER`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub yields: Option<String>,
     /// only under these verbs
@@ -404,8 +405,9 @@ pub struct Snapshot {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct RedisCopy {
-    /// database numbers
-    pub databases: Vec<u32>,
+    /// database numbers, or a list of the config
+    #[serde(deserialize_with = "numbers")]
+    pub databases: Vec<String>,
     /// glob patterns of keys, as of SCAN MATCH
     pub patterns: Vec<String>,
     /// why
@@ -416,6 +418,28 @@ pub struct RedisCopy {
     /// only where the plan's config is so
     #[serde(default, skip_serializing_if = "When::is_empty")]
     pub when: When,
+}
+
+impl RedisCopy {
+    /// The databases' numbers, once the config is filled in.
+    pub fn numbers(&self) -> Vec<u32> {
+        self.databases.iter().filter_map(|number| number.parse().ok()).collect()
+    }
+}
+
+/// Numbers, and texts that become numbers once the config is filled in.
+fn numbers<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        Number(u32),
+        Text(String),
+    }
+    let texts = |written| match written {
+        Written::Number(number) => number.to_string(),
+        Written::Text(text) => text,
+    };
+    Ok(Vec::<Written>::deserialize(from)?.into_iter().map(texts).collect())
 }
 
 /// A name the phase may look up at its zone's authoritative servers. What they answer (names without the last dot, and

@@ -135,7 +135,8 @@ impl Manifest {
             }
             self.template(&id, request.rows.as_deref())?;
             if let Some(yields) = &request.yields {
-                self.yields(&id, yields, request.effect, yields == "lines" || yields.starts_with("json-lines:/"))?;
+                let known = ["lines", "words"].contains(&yields.as_str()) || yields.starts_with("json-lines:/");
+                self.yields(&id, yields, request.effect, known)?;
             }
         }
         Ok(())
@@ -148,7 +149,7 @@ impl Manifest {
         if !known {
             return Err(refuse(
                 id,
-                &format!("yields `{yields}`: exec yields `lines` or `json-lines:/POINTER`, sql `column:NAME`"),
+                &format!("yields `{yields}`: exec yields `lines`, `words` or `json-lines:/POINTER`, sql `column:NAME`"),
             ));
         }
         Ok(())
@@ -273,6 +274,10 @@ impl Manifest {
             let id = format!("redis-copy.{name}");
             if copy.databases.is_empty() || copy.patterns.is_empty() {
                 return Err(refuse(&id, "names no database, or no pattern: `databases = [0]`, `patterns = [\"RS*\"]`"));
+            }
+            let is_number = |text: &&String| text.contains("${") || text.parse::<u32>().is_ok();
+            if let Some(text) = copy.databases.iter().find(|text| !is_number(text)) {
+                return Err(refuse(&id, &format!("`{text}` is no number of a database")));
             }
         }
         for (name, lookup) in &self.lookup {

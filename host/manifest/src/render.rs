@@ -135,7 +135,7 @@ fn others(manifest: &Manifest, all: &mut Collected<'_>) {
     let both = [SideName::Old, SideName::New];
     for (name, r) in &manifest.redis_copy {
         let text =
-            format!("copy the keys {} of Redis databases {:?} from old to new", quote_all(&r.patterns), r.databases);
+            format!("copy the keys {} of Redis databases {:?} from old to new", quote_all(&r.patterns), r.numbers());
         all.add("redis-copy", name, Effect::Repeatable, &both, &r.verbs, Some(&r.reason), text, vec![]);
     }
     for (name, r) in &manifest.lookup {

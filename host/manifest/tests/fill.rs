@@ -104,7 +104,7 @@ fn a_manifest_that_could_not_be_obeyed_to_the_letter_is_refused() {
         (exec("argv = [\"id\"]\neffect = \"maybe\""), "effect"),
         (exec("argv = [\"id\"]\neffect = \"read\"\nshell = true"), "unknown field"),
         (exec("argv = [\"id\", \"{u: mailbox from exec.b}\"]\neffect = \"read\""), "exec.b"),
-        (exec("argv = [\"id\"]\neffect = \"read\"\nyields = \"words\""), "yields"),
+        (exec("argv = [\"id\"]\neffect = \"read\"\nyields = \"bytes\""), "yields"),
         (exec("argv = [\"id\"]\neffect = \"read\"\ntimeout = \"soon\""), "duration"),
         ("[file.a]\non = [\"old\"]\npath = \"/etc/a\"\nmode = \"0644\"\nreason = \"x\"\n".into(), "read-only"),
         ("[file.a]\non = [\"new\"]\npath = \"/etc/a\"\nmode = \"04755\"\nreason = \"x\"\n".into(), "octal"),
@@ -181,4 +181,17 @@ effect = \"read\"
     for wrong in ["when.part = [\"shut\"]", "when.nothing = [\"x\"]", "when.database = [\"x\"]", "when.part = []"] {
         refused(&requests.replace("when.part = [\"stop\"]", wrong));
     }
+}
+
+#[test]
+fn databases_of_redis_are_numbers_or_a_list_of_the_config() {
+    let requests = "[config.databases]\ntype = \"list of integer\"\ndefault = [0]\nabout = \"which\"\n\
+        [redis-copy.k]\ndatabases = [\"${config.databases}\"]\npatterns = [\"RS*\"]\nreason = \"r\"\n";
+    let numbers = |config: &str| filled(requests, config).map(|filled| filled.manifest.redis_copy["k"].numbers());
+    assert_eq!(numbers("").unwrap(), [0]);
+    assert_eq!(numbers("databases = [2, 5]").unwrap(), [2, 5]);
+    assert!(numbers("databases = [99999999999]").unwrap_err().to_string().contains("no number of a database"));
+    let text = &filled(requests, "databases = [2]").unwrap().requests["redis-copy.k"].text;
+    assert!(text.contains("databases [2]"), "{text}");
+    refused("[redis-copy.k]\ndatabases = [\"all\"]\npatterns = [\"RS*\"]\nreason = \"r\"\n");
 }

@@ -115,6 +115,7 @@ impl State {
     pub(crate) fn keep_output(&mut self, id: &str, yields: Option<&str>, stdout: &[u8]) {
         let set: Vec<String> = match yields {
             Some("lines") => lines(stdout),
+            Some("words") => String::from_utf8_lossy(stdout).split_whitespace().map(String::from).collect(),
             Some(yields) => {
                 let Some(pointer) = yields.strip_prefix("json-lines:") else { return };
                 let text = |line: &String| {
