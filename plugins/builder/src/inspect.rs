@@ -130,7 +130,7 @@ fn requested(manifest: &Manifest) -> [(&'static str, bool); 6] {
                 && manifest.snapshot.is_empty()),
         ),
         ("redis", !manifest.redis_copy.is_empty()),
-        ("dns", !manifest.record.is_empty()),
+        ("dns", !manifest.record.is_empty() || !manifest.lookup.is_empty()),
         ("operator", !manifest.question.is_empty()),
     ]
 }
