@@ -1,6 +1,7 @@
 //! End to end tests: one module for each topic, each test on machines of its own. `rehome_tests::harness` runs them.
 //! To add one: write a `fn() -> anyhow::Result<()>` in a module here and name it in that module's `lab_tests!`.
 
+mod certificates;
 mod checks;
 mod faults;
 mod kills;
@@ -11,6 +12,7 @@ mod oracles;
 mod refusals;
 mod rehome;
 mod rspamd;
+mod retire;
 mod whole;
 
 fn main() -> std::process::ExitCode {
@@ -22,11 +24,13 @@ fn main() -> std::process::ExitCode {
     tests.extend(faults::tests());
     tests.extend(leftovers::tests());
     tests.extend(oracles::tests());
+    tests.extend(certificates::tests());
     tests.extend(checks::tests());
     tests.extend(refusals::tests());
     tests.extend(kills::tests());
     tests.extend(migration::tests());
     tests.extend(rspamd::tests());
+    tests.extend(retire::tests());
     tests.extend(whole::tests());
     let done = rehome_tests::harness::main(tests);
     rehome::clean_up();

@@ -96,6 +96,9 @@ fn a_whole_plan_moves_a_server_and_not_a_mail_is_lost() -> Result<()> {
     rehome.expect(5, &["apply"])?;
     ensure!(rehome.waits_at()? == "watch", "after six quiet days it went on");
     rehome.pass(DAY + 600);
+    rehome.expect(5, &["apply"])?;
+    ensure!(rehome.waits_at()? == "retire", "it waits at {}", rehome.waits_at()?);
+    rehome.expect(0, &["answer", "retire", "go-on", "yes"])?;
     rehome.expect(0, &["apply"])?;
     rehome.expect(0, &["verify"])?;
     ensure!(ttl(&lab)?.trim() == "86400", "the TTL was not put back: {}", ttl(&lab)?);

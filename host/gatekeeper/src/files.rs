@@ -1,10 +1,12 @@
 //! `files`: granted trees and files on a side. Paths are resolved by `host/sync`, beneath the tree and through no link.
 
-use std::path::{Path, PathBuf};
+mod ends;
+
+use std::path::Path;
 use std::sync::Arc;
 
-use rehome_manifest::manifest::{Access, File, Layout, Sync, Tree as TreeRequest};
-use rehome_sync::{Comparison, Limit, Owner, Pattern, RelativePath, Strategy, SyncOptions, Tree};
+use rehome_manifest::manifest::{Access, File, Tree as TreeRequest};
+use rehome_sync::{Comparison, Owner, Pattern, RelativePath, Tree};
 
 use crate::door::{Call, Permit, Session};
 use crate::host::{Event, tree_failure};
@@ -82,11 +84,12 @@ impl Session {
         let task_id = id.clone();
         let result = self
             .pass(call, |permit| async move {
-                let (request, path, options) = self.sync_request(name)?;
-                let (source, target) = both(&permit, request.to, &path).await?;
+                let ends = self.sync_request(name)?;
+                let (source, target) = ends.open(&permit).await?;
                 let journal = permit.host().journal.clone();
-                let what = format!("{} to {}", path.display(), request.to);
-                let watch = Watch { session: self, what, touches: Some(touched_key(request.to, &path)) };
+                let what = format!("{} to {}", ends.path.display(), ends.to);
+                let watch = Watch { session: self, what, touches: Some(touched_key(ends.to, &ends.into)) };
+                let options = ends.options;
                 let report = rehome_sync::sync(&source, &target, &options, &watch)
                     .await
                     .map_err(|error| tree_failure(&task_id, error));
@@ -116,9 +119,10 @@ impl Session {
         let values = ["compare".to_string()];
         let result = self
             .pass_as_read(Call { request: &id, side: None, values: &values, input: None }, |permit| async move {
-                let (request, path, options) = self.sync_request(name)?;
-                let (source, target) = both(&permit, request.to, &path).await?;
-                let watch = Watch { session: self, what: format!("comparing {}", path.display()), touches: None };
+                let ends = self.sync_request(name)?;
+                let (source, target) = ends.open(&permit).await?;
+                let watch = Watch { session: self, what: format!("comparing {}", ends.path.display()), touches: None };
+                let options = ends.options;
                 let how = match how {
                     Closeness::Metadata => Comparison::Metadata,
                     Closeness::Contents => Comparison::Contents,
@@ -238,29 +242,6 @@ impl Session {
         .await
     }
 
-    fn sync_request(&self, name: &str) -> Result<(&Sync, PathBuf, SyncOptions), Failure> {
-        let id = format!("sync.{name}");
-        let manifest = &self.filled().manifest;
-        let request = manifest.sync.get(name).ok_or_else(|| Failure::NotFound(id.clone()))?;
-        let tree = manifest.tree.get(&request.tree).ok_or_else(|| Failure::NotFound(id.clone()))?;
-        let options = SyncOptions {
-            strategy: match request.layout {
-                Layout::Plain => Strategy::Plain,
-                Layout::Maildir => Strategy::Maildir,
-            },
-            scope: tree.scope.iter().map(|folder| folder.clone().into_bytes()).collect(),
-            without: patterns(&id, &request.without)?,
-            delete: request.delete,
-            delete_limit: limit(&request.delete_limit).map_err(|why| Failure::other(&id, why))?,
-            add_only: request.add_only,
-            also_replace: patterns(&id, &request.also_replace)?,
-            owner: request.owner.as_deref().map(owner),
-            aside: label(&self.scope().phase, self.scope().run),
-            ..SyncOptions::default()
-        };
-        Ok((request, PathBuf::from(&tree.path), options))
-    }
-
     /// A connection that broke leaves opened trees behind that will not answer again.
     async fn reopen_after<T>(&self, result: Result<T, Failure>) -> Result<T, Failure> {
         if matches!(result, Err(Failure::Unreachable(_) | Failure::Other(_))) {
@@ -328,11 +309,6 @@ impl Place {
     }
 }
 
-async fn both(permit: &Permit, to: SideName, path: &Path) -> Result<(Arc<Tree>, Arc<Tree>), Failure> {
-    let from = if to == SideName::New { SideName::Old } else { SideName::New };
-    Ok((permit.host().tree(permit, from, path).await?, permit.host().tree(permit, to, path).await?))
-}
-
 /// Whether a path lies in the scope of a tree, or above it.
 fn within(tree: &TreeRequest, path: &[u8]) -> Result<(), String> {
     RelativePath::new(path).map_err(|error| error.to_string())?;
@@ -363,15 +339,6 @@ fn owner(text: &str) -> Owner {
 
 fn patterns(id: &str, names: &[String]) -> Result<Vec<Pattern>, Failure> {
     names.iter().map(|name| Pattern::new(name.as_bytes()).map_err(|error| Failure::other(id, error))).collect()
-}
-
-fn limit(text: &str) -> Result<Limit, String> {
-    let wrong = || format!("`{text}` is no limit: write a share like `5%` or a number of files");
-    match text.strip_suffix('%') {
-        Some(share) => share.trim().parse().ok().filter(|share| (0.0..=100.0).contains(share)).map(Limit::Percent),
-        None => text.parse().ok().map(Limit::Count),
-    }
-    .ok_or_else(wrong)
 }
 
 fn entry(entry: rehome_sync::Entry) -> Entry {

@@ -78,6 +78,26 @@ delete = true
 delete-limit = "50%"
 reason = "moves the mail"
 
+[tree.etc]
+on = ["new"]
+path = "/etc"
+access = "list"
+
+[sync.keep]
+tree = "etc"
+from = "new"
+to = "new"
+into = "/kept"
+delete = true
+delete-limit = "100%"
+reason = "keeps what is about to change"
+
+[sync.backup]
+tree = "mail-on-old"
+to = "new"
+into = "/kept"
+reason = "keeps the mail of old"
+
 [file.note]
 on = ["new"]
 path = "/etc/note"
@@ -289,6 +309,25 @@ async fn a_sync_is_remembered_by_the_folders_it_touched() {
     assert_eq!(touched.mark, report.mark);
     assert!(session.touched("mail", Some(&report.mark)).await.expect("known").folders.is_empty());
     assert!(matches!(session.touched("mail", Some("yesterday")).await, Err(Failure::RefusedValue(_))));
+}
+
+#[tokio::test]
+async fn a_tree_is_kept_in_another_folder_of_its_own_side_or_of_the_other() {
+    let lab = Lab::new().await;
+    write(&lab.path("new/etc/cert"), "as it was");
+    write(&lab.path("old/mail/example.org/a"), "a");
+    let session = lab.folders(Verb::Apply, &["sync.keep", "sync.backup", "tree.etc", "tree.mail-on-old"]);
+    let missing = session.sync("keep").await.expect_err("the folder is not there, and is not made");
+    assert!(matches!(missing, Failure::NotFound(_)), "{missing:?}");
+    std::fs::create_dir(lab.path("new/kept")).expect("a folder");
+    session.sync("keep").await.expect("synced");
+    write(&lab.path("new/etc/cert"), "another one");
+    assert_eq!(std::fs::read_to_string(lab.path("new/kept/cert")).expect("kept"), "as it was");
+    let found = session.compare_files("keep", Closeness::Contents).await.expect("a look");
+    assert_eq!((found.missing, found.different), (0, 1), "{found:?}");
+    session.sync("backup").await.expect("synced");
+    assert_eq!(std::fs::read_to_string(lab.path("new/kept/example.org/a")).expect("kept"), "a");
+    assert!(!lab.path("old/kept").exists() && !lab.path("new/mail/example.org").exists());
 }
 
 #[tokio::test]

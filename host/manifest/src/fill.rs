@@ -165,6 +165,12 @@ fn literal(value: &ConfigValue) -> String {
     value.texts.iter().map(quoted).collect::<Vec<_>>().join(", ")
 }
 
+/// Whether a path is another one, or lies below it.
+fn is_below(path: &str, above: &str) -> bool {
+    let rest = path.trim_end_matches('/').strip_prefix(above.trim_end_matches('/'));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 fn paths(manifest: &Manifest) -> Result<(), ManifestError> {
     let backslash = |id: String, text: &str| {
         if text.contains('\\') && text.contains('\'') {
@@ -180,6 +186,15 @@ fn paths(manifest: &Manifest) -> Result<(), ManifestError> {
             if folder.starts_with('/') || folder.split('/').any(|part| matches!(part, "" | "." | "..")) {
                 return Err(refuse(&id, &format!("its scope `{folder}` is not a folder below it")));
             }
+        }
+    }
+    for (name, sync) in &manifest.sync {
+        let Some(into) = &sync.into else { continue };
+        let id = format!("sync.{name}");
+        value::absolute(into).map_err(|why| refuse(&id, &format!("its folder `{into}` {why}")))?;
+        let path = manifest.tree.get(&sync.tree).map_or("", |tree| tree.path.as_str());
+        if sync.source() == sync.to && (is_below(path, into) || is_below(into, path)) {
+            return Err(refuse(&id, &format!("its folder `{into}` and the tree `{path}` lie in each other")));
         }
     }
     for (name, file) in &manifest.file {

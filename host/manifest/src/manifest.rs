@@ -205,14 +205,20 @@ pub enum Layout {
     Maildir,
 }
 
-/// A tree from one side to the other.
+/// A tree from one side to the other, or into another folder: a copy that is kept.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Sync {
-    /// a tree request that lies on both sides
+    /// a tree request: what is read; without `into` it lies on both sides
     pub tree: String,
+    /// the side that is read, where that is not the other one; with `into`, it may be the side that is written
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<SideName>,
     /// the side that is written
     pub to: SideName,
+    /// absolute: the folder that is written, where that is not the path of the tree; it must be there
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub into: Option<String>,
     /// how it is laid out
     #[serde(default)]
     pub layout: Layout,
@@ -242,6 +248,16 @@ pub struct Sync {
     /// only where the plan's config is so
     #[serde(default, skip_serializing_if = "When::is_empty")]
     pub when: When,
+}
+
+impl Sync {
+    /// The side that is read.
+    pub fn source(&self) -> SideName {
+        self.from.unwrap_or(match self.to {
+            SideName::New => SideName::Old,
+            SideName::Old => SideName::New,
+        })
+    }
 }
 
 /// A file the phase may write: its path, mode, owner and text are here.

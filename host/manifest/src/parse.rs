@@ -233,8 +233,14 @@ impl Manifest {
             let Some(tree) = self.tree.get(&sync.tree) else {
                 return Err(refuse(&id, &format!("there is no `[tree.{}]`", sync.tree)));
             };
-            if !(tree.on.contains(&SideName::Old) && tree.on.contains(&SideName::New)) {
-                return Err(refuse(&id, "its tree does not lie on both sides"));
+            if !tree.on.contains(&sync.source()) || sync.into.is_none() && !tree.on.contains(&sync.to) {
+                return Err(refuse(
+                    &id,
+                    "its tree does not lie on both sides; with `into`, it must lie on the one that is read",
+                ));
+            }
+            if sync.source() == sync.to && sync.into.is_none() {
+                return Err(refuse(&id, "reads and writes one tree: give `into`, another folder"));
             }
             if sync.to == SideName::Old && !(sync.add_only && !sync.delete && sync.verbs == [Verb::Undo]) {
                 return Err(refuse(

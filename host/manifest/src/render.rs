@@ -32,9 +32,9 @@ pub(crate) fn requests(manifest: &Manifest, digests: &BTreeMap<String, String>) 
         all.add("tree", name, Effect::Read, &r.on, &[], None, text, vec![]);
     }
     for (name, r) in &manifest.sync {
-        let both = [SideName::Old, SideName::New];
+        let on: &[SideName] = if r.source() == r.to { &[r.to] } else { &[SideName::Old, SideName::New] };
         let text = sync(r, manifest.tree.get(&r.tree).map_or("?", |tree| &tree.path), manifest);
-        all.add("sync", name, Effect::Repeatable, &both, &r.verbs, Some(&r.reason), text, vec![]);
+        all.add("sync", name, Effect::Repeatable, on, &r.verbs, Some(&r.reason), text, vec![]);
     }
     for (name, r) in &manifest.file {
         let mut text = format!("write {} (mode {}, owner {}):\n{}", quote(&r.path), r.mode, r.owner, indent(&r.text));
@@ -182,20 +182,25 @@ fn exec(r: &Exec) -> String {
 }
 
 fn sync(r: &Sync, path: &str, manifest: &Manifest) -> String {
-    let (from, to) = match r.to {
-        SideName::New => ("old", "new"),
-        SideName::Old => ("new", "old"),
-    };
     let places = manifest.tree.get(&r.tree).map(|tree| scope(&tree.scope)).unwrap_or_default();
-    let mut text = format!("make {} on {to} like on {from}{places}", quote(path));
+    // Two sides are told apart by their names, two folders of one side by their paths.
+    let (from, to) = match (&r.into, r.source() == r.to) {
+        (Some(into), true) => (quote(path), quote(into)),
+        _ => (r.source().to_string(), r.to.to_string()),
+    };
+    let mut text = match &r.into {
+        Some(into) => format!("make {} on {} like {} on {}{places}", quote(into), r.to, quote(path), r.source()),
+        None => format!("make {} on {to} like on {from}{places}", quote(path)),
+    };
+    let on = if r.source() == r.to { "in " } else { "on " };
     if r.layout == Layout::Maildir {
         text.push_str("\n  as maildirs: messages are known by name");
     }
     if r.delete {
-        text.push_str(&format!("\n  what {from} lacks is kept aside on {to}, at most {}", r.delete_limit));
+        text.push_str(&format!("\n  what {from} lacks is kept aside {on}{to}, at most {}", r.delete_limit));
     }
     if r.add_only {
-        text.push_str(&format!("\n  only adding: nothing on {to} is overwritten"));
+        text.push_str(&format!("\n  only adding: nothing {on}{to} is overwritten"));
         if !r.also_replace.is_empty() {
             text.push_str(&format!(", except {}", quote_all(&r.also_replace)));
         }

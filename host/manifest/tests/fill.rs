@@ -126,6 +126,25 @@ fn the_old_side_is_written_only_by_an_undo_that_adds() {
 }
 
 #[test]
+fn a_tree_goes_into_another_folder_only_where_the_two_stay_apart() {
+    let tree = "[tree.t]\non = [\"new\"]\npath = \"/t\"\naccess = \"list\"\n";
+    let sync = |more: &str| format!("{tree}[sync.s]\ntree = \"t\"\nto = \"new\"\nreason = \"x\"\n{more}");
+    assert!(refused(&sync("")).contains("both sides"));
+    assert!(refused(&sync("into = \"/kept\"\n")).contains("both sides"), "old is read, and the tree is on new");
+    assert!(refused(&sync("from = \"new\"\n")).contains("into"));
+    for into in ["/t", "/t/kept", "/", "kept", "/x/../t"] {
+        let said = filled(&sync(&format!("from = \"new\"\ninto = \"{into}\"\n")), "");
+        assert!(said.is_err(), "{into}: {said:?}");
+    }
+    let kept = filled(&sync("from = \"new\"\ninto = \"/tkept\"\ndelete = true\n"), "").expect("filled");
+    let request = &kept.requests["sync.s"];
+    assert_eq!(request.text, "make /tkept on new like /t on new\n  what /t lacks is kept aside in /tkept, at most 5%");
+    assert_eq!(request.on, [rehome_manifest::words::SideName::New]);
+    let old = tree.replace("new", "old") + "[sync.s]\ntree = \"t\"\nto = \"new\"\ninto = \"/backup\"\nreason = \"x\"\n";
+    assert_eq!(filled(&old, "").expect("filled").requests["sync.s"].text, "make /backup on new like /t on old");
+}
+
+#[test]
 fn a_path_that_config_makes_dangerous_is_refused_when_it_is_filled() {
     let tree = |path: &str| {
         format!(
