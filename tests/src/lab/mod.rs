@@ -17,8 +17,8 @@ mod spec;
 
 pub use authority::authority;
 pub use available::{PACKAGES, available, ensure_packages, ready};
-pub(crate) use cache::scripts;
 pub use cache::{Layer, Suite, cache_dir, libc_link_arguments, libc_tree};
+pub(crate) use cache::{script, scripts};
 pub use delay::Delay;
 pub use machine::Machine;
 pub use registry::{MachineState, State};
