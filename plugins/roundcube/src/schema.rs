@@ -11,7 +11,7 @@ use crate::{Config, requests};
 const BEFORE_NUMBERS: u64 = 2_012_080_700;
 
 /// Tables and columns without which nothing can be copied.
-const NEEDED: [(&str, &[&str]); 7] = [
+pub(crate) const NEEDED: [(&str, &[&str]); 7] = [
     ("users", &["user_id", "username", "mail_host", "last_login", "language", "preferences"]),
     ("identities", &["user_id", "standard", "name", "email", "signature"]),
     ("contacts", &["contact_id", "user_id", "name", "email", "vcard"]),
