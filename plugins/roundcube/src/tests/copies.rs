@@ -1,7 +1,5 @@
 //! `apply` and `undo`: what is done, in which order, and what is not done twice.
 
-use rehome_sdk::Unknown;
-
 use super::*;
 
 const WHOLE: [&str; 6] = [
@@ -23,18 +21,38 @@ fn a_snapshot_comes_first_then_the_tables_the_update_script_and_the_name_of_the_
 }
 
 #[test]
-fn apply_after_a_crash_does_what_is_left_and_copies_nothing_twice_within_a_run() {
+fn apply_again_copies_nothing_twice_within_a_run() {
+    let mut host = host();
+    host.apply::<Roundcube>(json!({})).unwrap();
+    host.forget_calls();
+    host.apply::<Roundcube>(json!({})).unwrap();
+    assert_eq!(host.effects(), WHOLE[4..], "what may be written twice, and nothing else");
+}
+
+#[test]
+fn a_copy_that_was_cut_off_is_made_anew() {
     let mut host = host();
     let lost = Failure::Unreachable("new went away".into());
-    host.exec("update", Side::New).fails(lost).says("");
+    let copied = rehome_sdk::sql::Copied { tables: vec![("users".into(), 2)], milliseconds: 12 };
+    host.copy("whole").fails(lost).gives(copied);
+    host.query("version", Side::New).anew().gives(version(NEWER)).gives(version(OLDER)).gives(version(NEWER));
+    assert!(host.apply::<Roundcube>(json!({})).is_err());
+    host.forget_calls();
+    let mut host = again(host, &[JANE, JOHN], &[moved(JANE), moved(JOHN)]);
+    host.query("version", Side::New).anew().gives(version(OLDER)).gives(version(NEWER));
+    host.apply::<Roundcube>(json!({})).unwrap();
+    assert_eq!(host.effects(), WHOLE[1..]);
+}
+
+#[test]
+fn a_script_that_was_cut_off_cannot_go_on_and_the_tables_are_copied_anew() {
+    let mut host = host();
+    host.exec("update", Side::New).fails(Failure::Unreachable("new went away".into())).says("");
     assert!(host.apply::<Roundcube>(json!({})).is_err());
     host.forget_calls();
     host.query("version", Side::New).anew().gives(version(OLDER)).gives(version(NEWER));
     host.apply::<Roundcube>(json!({})).unwrap();
-    assert_eq!(host.effects(), WHOLE[3..]);
-    host.forget_calls();
-    host.apply::<Roundcube>(json!({})).unwrap();
-    assert_eq!(host.effects(), WHOLE[4..], "what may be written twice, and nothing else");
+    assert_eq!(host.effects(), WHOLE[1..]);
 }
 
 #[test]
@@ -49,25 +67,27 @@ fn a_second_run_copies_again_and_keeps_the_first_snapshot() {
 }
 
 #[test]
-fn a_copy_that_was_cut_off_is_made_anew() {
-    let mut host = host();
-    let unknown = Unknown { effect_id: 7, request: "copy.whole".into(), values: vec![] };
-    host.copy("whole")
-        .fails(Failure::OutcomeUnknown(unknown))
-        .gives(rehome_sdk::sql::Copied { tables: vec![("users".into(), 2)], milliseconds: 12 });
-    host.apply::<Roundcube>(json!({})).unwrap();
-    let calls = host.calls();
-    let at = calls.iter().position(|call| call == "journal.settle 7: not-done").expect("settled");
-    assert_eq!([calls[at - 1].as_str(), &calls[at + 1]], ["copy.whole", "copy.whole"]);
-}
-
-#[test]
 fn tables_of_the_same_version_need_no_script() {
     let mut host = host();
     host.query("version", Side::Old).anew().gives(version(NEWER));
     host.query("version", Side::New).anew().gives(version(NEWER));
     host.apply::<Roundcube>(json!({})).unwrap();
     assert!(!host.effects().contains(&"exec.update on new".to_string()), "{:?}", host.effects());
+}
+
+#[test]
+fn the_script_is_told_of_tables_that_are_older_than_it_would_take_them_for() {
+    let mut host = host();
+    let mut ancient = described(&[]);
+    ancient.tables.retain(|table| table.name != "system");
+    let alias = Column { name: "alias".into(), ..ancient.tables[0].columns[0].clone() };
+    ancient.tables[0].columns.push(alias);
+    let newest = described(&[]);
+    host.schema("webmail", Side::Old).anew().gives(ancient.clone());
+    host.schema("webmail", Side::New).anew().gives(newest.clone()).gives(ancient).gives(newest);
+    host.query("version", Side::New).anew().gives(version(NEWER));
+    host.apply::<Roundcube>(json!({})).unwrap();
+    assert_eq!(host.effects()[3], "exec.update-from-0-7 on new");
 }
 
 #[test]

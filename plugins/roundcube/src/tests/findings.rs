@@ -56,9 +56,15 @@ fn tables_without_a_number_are_those_of_before_0_9() {
     let mut host = host();
     let mut ancient = described(&[]);
     ancient.tables.retain(|table| table.name != "system" && table.name != "filestore");
+    let mut older = ancient.clone();
     host.schema("webmail", Side::Old).anew().gives(ancient);
     let found = of(&host.check::<Roundcube>(json!({})).unwrap(), Severity::Note);
     assert!(found[0].contains("version 2012080700 on old, 2022081200 on new"), "{found:?}");
+    let alias = Column { name: "alias".into(), ..older.tables[0].columns[0].clone() };
+    older.tables[0].columns.push(alias);
+    host.schema("webmail", Side::Old).anew().gives(older);
+    let found = of(&host.check::<Roundcube>(json!({})).unwrap(), Severity::Note);
+    assert!(found[0].contains("version 2011111600 on old"), "{found:?}");
 }
 
 #[test]
