@@ -12,6 +12,8 @@ mod oracles;
 mod refusals;
 mod rehome;
 mod retire;
+mod webmail;
+mod wheezy;
 mod whole;
 
 fn main() -> std::process::ExitCode {
@@ -30,6 +32,8 @@ fn main() -> std::process::ExitCode {
     tests.extend(migration::tests());
     tests.extend(retire::tests());
     tests.extend(whole::tests());
+    tests.extend(webmail::tests());
+    tests.extend(wheezy::tests());
     let done = rehome_tests::harness::main(tests);
     rehome::clean_up();
     done
