@@ -66,6 +66,42 @@ fn set(user: &User, expression: &str) -> String {
 
 const BARE: &str = "MD5(PASSWORD)";
 
+/// Roundcube's tables as they were in 0.7, the one that Debian 7 had: without a number, with what 0.9 took away, without
+/// what came since.
+const ROUNDCUBE: &str = "
+SET FOREIGN_KEY_CHECKS = 0;
+DROP TABLE `system`, cache_shared, filestore, cache;
+CREATE TABLE cache (cache_id int(10) UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY, user_id int(10) UNSIGNED NOT NULL DEFAULT 0,
+  cache_key varchar(128) CHARACTER SET ascii NOT NULL, created datetime NOT NULL DEFAULT '1000-01-01 00:00:00', data longtext NOT NULL,
+  INDEX created_index (created), INDEX user_cache_index (user_id, cache_key),
+  CONSTRAINT user_id_fk_cache FOREIGN KEY (user_id) REFERENCES users (user_id) ON DELETE CASCADE ON UPDATE CASCADE) ENGINE=InnoDB CHARSET=utf8;
+ALTER TABLE cache_index DROP expires, ADD changed datetime NOT NULL DEFAULT '1000-01-01 00:00:00', ADD INDEX changed_index (changed);
+ALTER TABLE cache_thread DROP expires, ADD changed datetime NOT NULL DEFAULT '1000-01-01 00:00:00', ADD INDEX changed_index (changed);
+ALTER TABLE cache_messages DROP expires, ADD changed datetime NOT NULL DEFAULT '1000-01-01 00:00:00', ADD INDEX changed_index (changed);
+ALTER TABLE users DROP failed_login, DROP failed_login_counter, ADD alias varchar(128) BINARY NOT NULL AFTER mail_host,
+  ADD INDEX alias_index (alias), MODIFY language varchar(5), MODIFY preferences text;
+ALTER TABLE session ADD created datetime NOT NULL DEFAULT '1000-01-01 00:00:00';
+ALTER TABLE contacts DROP FOREIGN KEY user_id_fk_contacts;
+ALTER TABLE contacts DROP INDEX user_contacts_index, MODIFY email varchar(255) NOT NULL, ADD INDEX user_contacts_index (user_id, email);
+ALTER TABLE contacts ADD CONSTRAINT user_id_fk_contacts FOREIGN KEY (user_id) REFERENCES users (user_id) ON DELETE CASCADE ON UPDATE CASCADE;
+ALTER TABLE identities DROP INDEX email_identities_index, MODIFY signature text;
+ALTER TABLE dictionary DROP id, MODIFY language varchar(5) NOT NULL";
+
+/// Its configuration had another name, too.
+fn dress_webmail(old: &Machine) -> Result<()> {
+    old.sh("mv /etc/roundcube/config.inc.php /etc/roundcube/main.inc.php")?;
+    sql(old, &format!("USE roundcube; {ROUNDCUBE}")).map(drop)
+}
+
+/// Who has how much in webmail.
+fn webmail(machine: &Machine) -> Result<Vec<String>> {
+    let counted = "USE roundcube; SELECT u.username, u.mail_host, u.language, u.preferences,
+        (SELECT COUNT(*) FROM contacts c WHERE c.user_id = u.user_id AND c.del = 0), (SELECT COUNT(*) FROM identities i WHERE i.user_id = u.user_id),
+        (SELECT GROUP_CONCAT(c.name, c.vcard ORDER BY c.contact_id) FROM contacts c WHERE c.user_id = u.user_id) FROM users u ORDER BY 1";
+    let lines = sql(machine, counted)?.replace("\told.lab.test\t", "\tnew.lab.test\t");
+    Ok(lines.lines().map(str::to_string).collect())
+}
+
 /// Neither rspamd nor Redis, and Dovecot takes passwords without a scheme for what they were in either guide.
 fn dress(lab: &Lab) -> Result<()> {
     for machine in [lab.old(), lab.new()] {
@@ -119,6 +155,7 @@ fn a_wheezy_server_moves_by_its_plan_and_its_users_log_in_with_their_old_passwor
     dress(&lab)?;
     undress_passwords(lab.old())?;
     sql(lab.new(), "ALTER TABLE virtual_users MODIFY password varchar(32) NOT NULL")?;
+    dress_webmail(lab.old())?;
     let before = imap::dump(&lab, lab.old(), &accounts().users).context("users of old log in with MD5")?;
     let rehome = Rehome::install_whole(lab.new(), &plan()?, &lab.tsig_key()?)?;
     rehome.approve()?;
@@ -144,6 +181,12 @@ fn a_wheezy_server_moves_by_its_plan_and_its_users_log_in_with_their_old_passwor
     ensure!(column(lab.new())? == "varchar(150)", "the column on new is {}", column(lab.new())?);
     let queue_is_empty = || Ok(lab.new().sh("postqueue -p")?.contains("Mail queue is empty"));
     harness::eventually("the queue is empty", queue_is_empty)?;
+    ensure!(webmail(lab.old())?.len() > 5, "the lab's webmail has hardly any users");
+    ensure!(webmail(lab.old())? == webmail(lab.new())?, "webmail on new has {:?}", webmail(lab.new())?);
+    let version = sql(lab.new(), "SELECT value FROM roundcube.`system` WHERE name = 'roundcube-version'")?;
+    ensure!(version.trim() == "2022081200", "webmail's tables on new are of version {version}");
+    let left = sql(lab.new(), "SHOW COLUMNS FROM roundcube.users LIKE 'alias'")?;
+    ensure!(left.is_empty(), "an update of before 0.9 was left out");
     let after = imap::dump(&lab, lab.new(), &users_after()).context("users log in on new as they did on old")?;
     same("mail on new that was on old", &before.lost(&after))?;
     each_is_there_once(&after, &to_old)?;
