@@ -107,8 +107,10 @@ fn dress(lab: &Lab) -> Result<()> {
     for machine in [lab.old(), lab.new()] {
         machine.sh("systemctl disable --now rspamd redis-server 2>/dev/null; postconf smtpd_milters= non_smtpd_milters=; systemctl reload postfix")?;
     }
-    lab.old()
-        .sh("echo 'default_pass_scheme = PLAIN-MD5' >> /etc/dovecot/dovecot-sql.conf.ext; systemctl restart dovecot")?;
+    for (machine, scheme) in [(lab.old(), "PLAIN-MD5"), (lab.new(), "SHA256-CRYPT")] {
+        let setting = format!("default_pass_scheme = {scheme}");
+        machine.sh(&format!("echo '{setting}' >> /etc/dovecot/dovecot-sql.conf.ext; systemctl restart dovecot"))?;
+    }
     Ok(())
 }
 
@@ -175,7 +177,12 @@ fn a_wheezy_server_moves_by_its_plan_and_its_users_log_in_with_their_old_passwor
     let (to_old, to_new) = (stragglers.stop()?, newcomers.stop()?);
 
     rehome.pass(8 * DAY);
+    rehome.expect(5, &["apply"])?;
+    ensure!(rehome.waits_at()? == "retire", "it waits at {}", rehome.waits_at()?);
+    rehome.expect(0, &["answer", "retire", "go-on", "yes"])?;
     rehome.expect(0, &["apply"])?;
+    let services = lab.old().sh("systemctl is-active postfix dovecot || true")?;
+    ensure!(services == "inactive\ninactive\n", "old still runs: {services}");
     rehome.expect(0, &["verify"])?;
     same("passwords on new", &differing(&prefixed(&passwords(lab.old())?), &passwords(lab.new())?))?;
     ensure!(column(lab.new())? == "varchar(150)", "the column on new is {}", column(lab.new())?);
