@@ -13,6 +13,8 @@ mod refusals;
 mod rehome;
 mod rspamd;
 mod retire;
+mod webmail;
+mod wheezy;
 mod whole;
 
 fn main() -> std::process::ExitCode {
@@ -32,6 +34,8 @@ fn main() -> std::process::ExitCode {
     tests.extend(rspamd::tests());
     tests.extend(retire::tests());
     tests.extend(whole::tests());
+    tests.extend(webmail::tests());
+    tests.extend(wheezy::tests());
     let done = rehome_tests::harness::main(tests);
     rehome::clean_up();
     done

@@ -332,8 +332,9 @@ impl Manifest {
                 Rows if copy.effect != Effect::Repeatable => {
                     return Err(refuse(&id, "copies rows: its effect is `repeatable`"));
                 }
-                Tables if copy.effect != Effect::Once => {
-                    return Err(refuse(&id, "copies whole tables: its effect is `once`"));
+                Tables if copy.effect == Effect::Read => {
+                    let why = "copies whole tables: its effect is `once`, or `repeatable` if the phase knows when to do it again";
+                    return Err(refuse(&id, why));
                 }
                 Tables if !copy.step.is_empty() => return Err(refuse(&id, "copies whole tables: it has no steps")),
                 _ => {}

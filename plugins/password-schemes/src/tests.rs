@@ -35,7 +35,7 @@ fn host() -> Host {
     host
 }
 
-fn of<'a>(found: &'a [Finding], severity: Severity) -> Vec<&'a Finding> {
+fn of(found: &[Finding], severity: Severity) -> Vec<&Finding> {
     found.iter().filter(|finding| finding.severity == severity).collect()
 }
 

@@ -25,6 +25,13 @@ pub(crate) struct Entry {
     pub(crate) content: String,
 }
 
+impl Entry {
+    /// How much there is of everything that users make.
+    pub(crate) fn total(&self) -> u64 {
+        self.contacts + self.groups + self.members + self.identities + self.searches
+    }
+}
+
 /// The users of a side, of the plan's domains.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Ledger(pub(crate) Vec<Entry>);

@@ -67,12 +67,9 @@ impl Phase for Roundcube {
         }
         let versions = schemas.versions(ctx)?;
         if ctx.config.domains.is_empty() && versions.old != versions.target {
-            let after = format!("{}, by Roundcube's update script", schema::word(versions.target));
-            forecast.change(
-                "Roundcube's tables on new",
-                format!("version {}, copied", schema::word(versions.old)),
-                after,
-            );
+            let (old, target) = (schema::word(versions.old), schema::word(versions.target));
+            let after = format!("those of old (version {old}), brought to {target} by Roundcube's update script");
+            forecast.change("Roundcube's tables on new", format!("version {}", schema::word(versions.new)), after);
         }
         let hosts = hosts::must_find(&ctx.config, &old)?;
         let fit = Fit::of(&old, &new, &hosts);

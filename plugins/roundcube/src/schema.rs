@@ -7,11 +7,13 @@ use rehome_sdk::sql::Description;
 
 use crate::{Config, requests};
 
-/// What Roundcube's update script takes tables without a number for.
+/// What Roundcube's update script takes tables without a number for: those of 0.9-beta.
 const BEFORE_NUMBERS: u64 = 2_012_080_700;
+/// Those of 0.7 and 0.8, as the script calls them when it is told so (`rcmail_utils::db_update`).
+const OLDEST: u64 = 2_011_111_600;
 
 /// Tables and columns without which nothing can be copied.
-const NEEDED: [(&str, &[&str]); 7] = [
+pub(crate) const NEEDED: [(&str, &[&str]); 7] = [
     ("users", &["user_id", "username", "mail_host", "last_login", "language", "preferences"]),
     ("identities", &["user_id", "standard", "name", "email", "signature"]),
     ("contacts", &["contact_id", "user_id", "name", "email", "vcard"]),
@@ -106,6 +108,11 @@ impl Schemas {
     /// Installed without its tables: the copy brings them, if all are copied.
     pub(crate) fn new_is_empty(&self) -> bool {
         !has(&self.new, "users")
+    }
+
+    /// Whether new has tables of Roundcube 0.7 or 0.8: no number, and the column that 0.9 took away.
+    pub(crate) fn new_is_oldest(&self) -> bool {
+        unnumbered(&self.new) == Some(OLDEST)
     }
 
     pub(crate) fn both_have(&self, tables: &[&str], columns: &[&str]) -> bool {
@@ -235,9 +242,19 @@ pub(crate) fn forget_target(ctx: &Context<Config>) -> Result<(), Failure> {
     journal::forget(&key(ctx))
 }
 
+/// The version of tables without a number; none of those that have one.
+fn unnumbered(side: &Description) -> Option<u64> {
+    let has_alias = find(side, "users").is_some_and(|users| column(users, "alias").is_some());
+    match (has(side, "system"), has_alias) {
+        (true, _) => None,
+        (false, true) => Some(OLDEST),
+        (false, false) => Some(BEFORE_NUMBERS),
+    }
+}
+
 fn version(side: Side, description: &Description) -> Result<Option<u64>, Failure> {
-    if !has(description, "system") {
-        return Ok(Some(BEFORE_NUMBERS));
+    if let Some(version) = unnumbered(description) {
+        return Ok(Some(version));
     }
     let values = requests::sql::VERSION.on(side).rows()?.texts("value");
     let digits = |text: &String| text.chars().filter(char::is_ascii_digit).collect::<String>().parse().ok();

@@ -1,8 +1,8 @@
 //! Everything: old's tables replace those of new, then Roundcube's update script brings them to the version of new.
-//! Invariant: a table that only newer versions have is out of the way before the copy, or the script would stop at it; and
-//! within a run nothing is copied twice, since what the script made would be dropped.
+//! Invariant: a table that only newer versions have is out of the way before the copy, or the script would stop at it (or at
+//! the number in it take old's tables for new's). A script that was cut off leaves tables that it cannot go on with: then
+//! they are copied anew; tables that it has finished are not, within a run.
 
-use rehome_sdk::journal::Settlement;
 use rehome_sdk::prelude::*;
 
 use crate::ledger::Ledger;
@@ -19,17 +19,17 @@ fn key(ctx: &Context<Config>) -> String {
 pub(crate) fn apply(ctx: &Context<Config>, schemas: &Schemas, new: &Ledger) -> Result<(), Failure> {
     schemas.remember_target(ctx)?;
     snapshot::keep(ctx, new)?;
-    if journal::recall_text(&key(ctx))?.as_deref() != Some(&ctx.run.to_string()) {
+    let run = ctx.run.to_string();
+    if journal::recall_text(&key(ctx))?.as_deref() != Some(&run) {
         copy(ctx)?;
-        journal::remember(&key(ctx), ctx.run.to_string())?;
+        journal::remember(&key(ctx), &run)?;
     }
-    update(ctx)
+    update(ctx, &run)
 }
 
 fn copy(ctx: &Context<Config>) -> Result<(), Failure> {
-    // Begun earlier and never seen to end: the copy makes everything anew, so that doing both again is right.
-    again_if_unknown(|| requests::sql::CLEAR_NEWER.on(Side::New).execute().map(drop))?;
-    let copied = again_if_unknown(|| requests::copy::WHOLE.run())?;
+    requests::sql::CLEAR_NEWER.on(Side::New).execute()?;
+    let copied = requests::copy::WHOLE.run()?;
     let rows: u64 = copied.tables.iter().map(|(_, rows)| rows).sum();
     report::info(&format!("copied {} tables, {rows} rows, in {} ms", copied.tables.len(), copied.milliseconds));
     let differences = requests::copy::WHOLE.compare()?;
@@ -52,23 +52,16 @@ fn copy(ctx: &Context<Config>) -> Result<(), Failure> {
     .hint(format!("does somebody use webmail on old? `rehome apply --again {}` copies it anew", ctx.phase)))
 }
 
-fn again_if_unknown<T>(act: impl Fn() -> Result<T, Failure>) -> Result<T, Failure> {
-    match act() {
-        Err(Failure::OutcomeUnknown(unknown)) => {
-            journal::settle(unknown.effect_id, Settlement::NotDone)?;
-            act()
-        }
-        other => other,
-    }
-}
-
 /// Runs the update script until the tables are what Roundcube on new needs, and looks.
-fn update(ctx: &Context<Config>) -> Result<(), Failure> {
-    let before = schema::must_describe(ctx)?.versions(ctx)?;
+fn update(ctx: &Context<Config>, run: &str) -> Result<(), Failure> {
+    let schemas = schema::must_describe(ctx)?;
+    let before = schemas.versions(ctx)?;
     if before.is_current() {
         return Ok(());
     }
-    let output = requests::exec::UPDATE.on(Side::New).run()?;
+    let script = if schemas.new_is_oldest() { requests::exec::UPDATE_FROM_0_7 } else { requests::exec::UPDATE };
+    journal::forget(&key(ctx))?;
+    let output = script.on(Side::New).run()?;
     let after = schema::must_describe(ctx)?.versions(ctx)?;
     if !after.is_current() {
         let (has, needs) = (schema::word(after.new), schema::word(after.target));
@@ -88,7 +81,7 @@ fn update(ctx: &Context<Config>) -> Result<(), Failure> {
         schema::word(before.new),
         schema::word(after.new)
     ));
-    Ok(())
+    journal::remember(&key(ctx), run)
 }
 
 /// After undo: the next run copies again.
