@@ -4,9 +4,12 @@
 //! Each file looks at one thing; a side that is a folder is looked at as far as a folder goes.
 
 mod accounts;
+mod by_hand;
 mod clocks;
 mod database;
 mod disk;
+mod mailboxes;
+mod place;
 mod releases;
 mod services;
 mod settings;
@@ -31,6 +34,8 @@ pub struct Config {
     database: String,
     /// seconds
     clock_skew: u64,
+    /// whether settings made by hand are compared
+    settings: bool,
 }
 
 impl Phase for Preflight {
@@ -92,10 +97,12 @@ fn look(config: &Config, found: &mut Findings) -> Result<(), Failure> {
     let machines: Vec<Side> =
         SIDES.into_iter().zip(&seen).filter(|(_, time)| time.is_some()).map(|(side, _)| side).collect();
     let described = database::describe(found)?;
+    let mut old_reads_mail = false;
     for side in &machines {
         releases::note(*side, found)?;
         let running = services::check(*side, &config.services, found)?;
         if running.contains("dovecot") {
+            old_reads_mail |= *side == Side::Old;
             let accounts = if described.has(*side) { database::users(*side)? } else { None };
             users::check(*side, accounts, found)?;
         }
@@ -105,9 +112,19 @@ fn look(config: &Config, found: &mut Findings) -> Result<(), Failure> {
         clocks::check(config.clock_skew, &seen, found);
     }
     if machines.contains(&Side::New) {
-        settings::check(found)?;
+        settings::check(config, found)?;
     }
     described.check(&config.database, found);
+    if let [Side::Old, Side::New] = machines[..] {
+        let dovecots = [by_hand::dovecot(Side::Old, found)?, by_hand::dovecot(Side::New, found)?];
+        let both = dovecots[0].as_ref().zip(dovecots[1].as_ref());
+        if let Some((old, new)) = both.filter(|_| old_reads_mail) {
+            mailboxes::check(config, old, new, found)?;
+        }
+        if config.settings {
+            by_hand::check(both, found)?;
+        }
+    }
     Ok(())
 }
 
@@ -126,5 +143,7 @@ fn heard<T>(answer: Result<T, Failure>) -> Result<Result<T, String>, Failure> {
     }
 }
 
+#[cfg(test)]
+mod compared_tests;
 #[cfg(test)]
 mod tests;
