@@ -43,7 +43,7 @@ impl Phase for Preflight {
 
     fn check(ctx: &Context<Config>) -> Result<Vec<Finding>, Failure> {
         let mut found = Findings::new();
-        look(&ctx.config, &mut found)?;
+        look(&ctx.config, true, &mut found)?;
         disk::check(&ctx.config, &mut found)?;
         Ok(found.into())
     }
@@ -53,10 +53,11 @@ impl Phase for Preflight {
         Ok(Forecast::default())
     }
 
-    /// Looks once more: `check` may be long ago. The space is `check`'s alone, so that this phase can never copy.
+    /// Looks once more: `check` may be long ago. The space is `check`'s alone, so that this phase can never copy; so are files
+    /// that were made by hand, of which none stops it.
     fn apply(ctx: &Context<Config>) -> Result<(), Failure> {
         let mut found = Findings::new();
-        look(&ctx.config, &mut found)?;
+        look(&ctx.config, false, &mut found)?;
         for finding in found.as_slice() {
             let line = format!("{}: {}", finding.subject, finding.text);
             match finding.severity {
@@ -84,7 +85,7 @@ impl Phase for Preflight {
     }
 }
 
-fn look(config: &Config, found: &mut Findings) -> Result<(), Failure> {
+fn look(config: &Config, with_files: bool, found: &mut Findings) -> Result<(), Failure> {
     let seen = clocks::look()?;
     for (side, time) in SIDES.iter().zip(&seen) {
         if time.is_none() {
@@ -122,7 +123,7 @@ fn look(config: &Config, found: &mut Findings) -> Result<(), Failure> {
             mailboxes::check(config, old, new, found)?;
         }
         if config.settings {
-            by_hand::check(both, found)?;
+            by_hand::check(both, with_files, found)?;
         }
     }
     Ok(())
