@@ -10,6 +10,7 @@ mod migration;
 mod oracles;
 mod refusals;
 mod rehome;
+mod undo;
 mod whole;
 
 fn main() -> std::process::ExitCode {
@@ -26,6 +27,7 @@ fn main() -> std::process::ExitCode {
     tests.extend(kills::tests());
     tests.extend(migration::tests());
     tests.extend(whole::tests());
+    tests.extend(undo::tests());
     let done = rehome_tests::harness::main(tests);
     rehome::clean_up();
     done
