@@ -185,7 +185,9 @@ fn net_on_back() -> Result<(), Failure> {
         requests::exec::BOUNCES_BACK.on(side).run()?;
     }
     requests::exec::LOGIN_BACK.on(Side::Old).run()?;
-    SIDES.into_iter().try_for_each(reload)
+    SIDES.into_iter().try_for_each(reload)?;
+    // What came while old's Dovecot was stopped waits there, and Postfix would try it again only minutes later.
+    SIDES.into_iter().rev().try_for_each(|side| requests::exec::FLUSH.on(side).run().map(drop))
 }
 
 fn net_off() -> Result<(), Failure> {
