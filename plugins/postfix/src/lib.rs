@@ -24,6 +24,7 @@ pub struct Config {
     part: Part,
     new_host: String,
     old_host: String,
+    other_old_host: String,
     /// seconds
     hold: u64,
 }
@@ -83,7 +84,7 @@ impl Phase for Postfix {
                 show(Setting::Login, "no")?;
             }
             Part::Forward => {
-                show(Setting::Trust, &trust(&ctx.config))?;
+                show(Setting::Trust, &trust(&ctx.config)?)?;
                 show(Setting::Transport(Side::Old), &to(&ctx.config.new_host))?;
             }
             Part::Watch => forecast.not_yet(format!(
@@ -126,7 +127,7 @@ impl Phase for Postfix {
                 is(Setting::Login, "no")?;
             }
             Part::Forward => {
-                is(Setting::Trust, &trust(&ctx.config))?;
+                is(Setting::Trust, &trust(&ctx.config)?)?;
                 is(Setting::Transport(Side::Old), &to(&ctx.config.new_host))?;
             }
             Part::Watch => queue::findings(Severity::Warning, &mut found)?,
@@ -160,8 +161,13 @@ fn to(host: &str) -> String {
     format!("smtp:[{host}]:25")
 }
 
-fn trust(config: &Config) -> String {
-    format!("inline:{{ {{{}=DISABLE}} }}", config.old_host)
+/// What smtpd_milter_maps should be on new. Another migration to the same new server may have named this old one already.
+fn trust(config: &Config) -> Result<String, Failure> {
+    let now = Setting::Trust.now()?;
+    if now.contains(&format!("{{{}=DISABLE}}", config.old_host)) {
+        return Ok(now);
+    }
+    Ok(format!("inline:{{ {{{}=DISABLE}} {{{}=DISABLE}} }}", config.old_host, config.other_old_host))
 }
 
 fn net_on() -> Result<(), Failure> {
@@ -194,6 +200,13 @@ fn net_off() -> Result<(), Failure> {
     for side in SIDES {
         Setting::Bounces(side).now()?;
         requests::exec::BOUNCES_BACK.on(side).run()?;
+        // Another migration to the same new server may have spread its net before this one began.
+        if Setting::Bounces(side).now()? == "yes" {
+            report::warning(&format!(
+                "soft_bounce on {side} was `yes` before this migration began; it is `no` from now on"
+            ));
+            requests::exec::BOUNCES_NO.on(side).run()?;
+        }
         reload(side)?;
     }
     journal::remember(NET_OFF, "yes")
@@ -207,11 +220,12 @@ fn forward(config: &Config) -> Result<(), Failure> {
     if on_new == to(&config.old_host) {
         requests::exec::TRANSPORT_BACK.on(Side::New).run()?;
     }
-    if Setting::Trust.now()? != trust(config) {
+    let trust = trust(config)?;
+    if Setting::Trust.now()? != trust {
         requests::exec::TRUST.on(Side::New).run()?;
     }
     reload(Side::New)?;
-    Setting::Trust.must_be(&trust(config))?;
+    Setting::Trust.must_be(&trust)?;
     if on_old != to(&config.new_host) {
         requests::exec::FORWARD.on(Side::Old).run()?;
     }
