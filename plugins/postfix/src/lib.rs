@@ -2,6 +2,7 @@
 //! mail to new), `watch` (until old is quiet), `net-off`. Invariant: a mail that was accepted is queued, delivered or
 //! handed on; nothing is deleted but what the operator named. `settings` knows postconf, `queue` the queues, `watch` waits.
 
+mod back;
 mod queue;
 mod settings;
 mod watch;
@@ -25,6 +26,7 @@ pub struct Config {
     new_host: String,
     old_host: String,
     other_old_host: String,
+    domains: Vec<String>,
     /// seconds
     hold: u64,
 }
@@ -220,6 +222,7 @@ fn forward(config: &Config) -> Result<(), Failure> {
     if on_new == to(&config.old_host) {
         requests::exec::TRANSPORT_BACK.on(Side::New).run()?;
     }
+    back::taken_away(config)?;
     let trust = trust(config)?;
     if Setting::Trust.now()? != trust {
         requests::exec::TRUST.on(Side::New).run()?;
@@ -234,6 +237,8 @@ fn forward(config: &Config) -> Result<(), Failure> {
     if journal::recall(FORWARDS)?.is_none() {
         journal::remember(FORWARDS, clock::now().to_string())?;
     }
+    // On new too: what came for others while its Dovecot was closed would wait for minutes.
+    requests::exec::FLUSH.on(Side::New).run()?;
     requests::exec::FLUSH.on(Side::Old).run()?;
     queue::drain(Side::Old)
 }
@@ -241,11 +246,7 @@ fn forward(config: &Config) -> Result<(), Failure> {
 fn forward_back(config: &Config) -> Result<(), Failure> {
     requests::exec::TRANSPORT_BACK.on(Side::Old).run()?;
     reload(Side::Old)?;
-    if Setting::Transport(Side::New).now()? != to(&config.old_host) {
-        requests::exec::FORWARD_BACK.on(Side::New).run()?;
-    }
-    reload(Side::New)?;
-    Setting::Transport(Side::New).must_be(&to(&config.old_host))?;
+    back::set(config)?;
     requests::exec::FLUSH.on(Side::New).run()?;
     queue::drain(Side::New)?;
     requests::exec::TRUST_BACK.on(Side::New).run()?;

@@ -92,6 +92,40 @@ fn what_another_migration_has_set_on_new_is_left_alone_where_it_fits() {
 }
 
 #[test]
+fn undo_sends_only_the_domains_that_moved_back_to_old() {
+    let mut host = host();
+    let detour = "transport_maps = texthash:/etc/postfix/rehome-back-to-192.0.2.1";
+    let some = |part: &str| {
+        let mut some = config(part);
+        some["domains"] = json!(["example.com"]);
+        some
+    };
+    host.exec("detours-was", Side::New).says("transport_maps =").says(detour);
+    host.undo::<Postfix>(some("forward")).unwrap();
+    let effects = host.effects();
+    assert!(effects.iter().any(|effect| effect.starts_with("file.back on new put")), "{effects:?}");
+    assert!(
+        effects.contains(&"exec.domains-back on new".into()) && !effects.contains(&"exec.forward-back on new".into())
+    );
+
+    // Another try: new delivers the mail of these domains itself again.
+    host.forget_calls();
+    host.exec("transport-was", Side::Old)
+        .anew()
+        .says("virtual_transport = x")
+        .says("virtual_transport = smtp:[192.0.2.2]:25");
+    let trusting = "smtpd_milter_maps = inline:{ {192.0.2.1=DISABLE} {0.0.0.0=DISABLE} }";
+    host.exec("trust-was", Side::New).anew().says(trusting);
+    host.apply::<Postfix>(some("forward")).unwrap();
+    assert!(host.effects().contains(&"exec.detours-back on new".into()));
+
+    // A table of the operator's own is not overwritten.
+    host.exec("detours-was", Side::New).anew().says("transport_maps = hash:/etc/postfix/transport");
+    let Err(Failure::Stopped(finding)) = host.undo::<Postfix>(some("forward")) else { panic!("it went on") };
+    assert!(finding.hint.unwrap().contains("DOMAIN smtp:[192.0.2.1]:25"));
+}
+
+#[test]
 fn undo_lets_new_hand_its_mail_to_old_and_puts_old_back() {
     let mut host = host();
     host.exec("transport-was", Side::New)
