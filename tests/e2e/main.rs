@@ -10,6 +10,7 @@ mod migration;
 mod oracles;
 mod refusals;
 mod rehome;
+mod troubles;
 mod undo;
 mod whole;
 
@@ -28,6 +29,7 @@ fn main() -> std::process::ExitCode {
     tests.extend(migration::tests());
     tests.extend(whole::tests());
     tests.extend(undo::tests());
+    tests.extend(troubles::tests());
     let done = rehome_tests::harness::main(tests);
     rehome::clean_up();
     done

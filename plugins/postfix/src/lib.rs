@@ -191,6 +191,11 @@ fn net_on() -> Result<(), Failure> {
 fn net_on_back() -> Result<(), Failure> {
     for side in SIDES {
         requests::exec::BOUNCES_BACK.on(side).run()?;
+        if Setting::Bounces(side).now()? == "yes" {
+            report::warning(&format!(
+                "soft_bounce on {side} is `yes` again, as it was before: once no other migration needs it, `postconf soft_bounce=no`"
+            ));
+        }
     }
     requests::exec::LOGIN_BACK.on(Side::Old).run()?;
     SIDES.into_iter().try_for_each(reload)?;
