@@ -8,7 +8,7 @@ use rehome_tests::lab_tests;
 use rehome_tests::oracle::imap::ServerDump;
 use rehome_tests::oracle::listing::{DOVECOT_CACHES, Listing, listing};
 use rehome_tests::oracle::services::services;
-use rehome_tests::oracle::{database, imap, same};
+use rehome_tests::oracle::{certificate, database, imap, redis, roundcube, rspamd, same};
 use rehome_tests::seed::{accounts, user};
 use rehome_tests::traffic::Traffic;
 use std::collections::BTreeSet;
@@ -18,6 +18,10 @@ pub(crate) fn tests() -> Vec<Trial> {
         the_seed_holds_what_must_move,
         looking_changes_nothing,
         each_oracle_sees_a_change,
+        the_oracle_of_roundcube_sees_a_change,
+        the_oracle_of_redis_sees_a_change,
+        the_oracle_of_rspamd_sees_a_change,
+        the_oracle_of_certificates_sees_a_change,
         mail_that_got_a_250_is_found_once,
     ]
 }
@@ -67,6 +71,13 @@ fn looking_changes_nothing() -> Result<()> {
     let files = || listing(old, &["/etc", "/var/vmail", "/root", "/home"], DOVECOT_CACHES);
     let (files_before, services_before) = (files()?, services(old)?);
     let (rows, mail) = (database::dump(old, "mailserver")?, imap::dump(&lab, old, &accounts().users)?);
+    let tables = || database::dump(old, "roundcube");
+    let (webmail, keys) = (tables()?, redis::keys(old, 0)?);
+    roundcube::people(old, "old.lab.test")?;
+    rspamd::learned_when_up(old)?;
+    certificate::served(&lab, old, certificate::Service::Imaps, "imap.lab.test")?;
+    same("Roundcube's database", &database::diff(&webmail, &tables()?))?;
+    same("Redis", &keys.with_prefix("RS").diff(&redis::keys(old, 0)?.with_prefix("RS")))?;
     same("mail", &mail.diff(&imap::dump(&lab, old, &accounts().users)?))?;
     same("database", &database::diff(&rows, &database::dump(old, "mailserver")?))?;
     same("files", &files_before.diff(&files()?))?;
@@ -93,6 +104,86 @@ fn each_oracle_sees_a_change() -> Result<()> {
     ensure!(database::diff(&rows, &database::dump(old, "mailserver")?).len() == 2);
     let differences = mail.lost(&imap::dump(&lab, old, &david)?);
     ensure!(differences.iter().any(|line| line.contains("missing afterwards")), "{differences:?}");
+    Ok(())
+}
+
+fn the_oracle_of_roundcube_sees_a_change() -> Result<()> {
+    let lab = Lab::start(&LabSpec::old_only())?;
+    let old = lab.old();
+    let people = || roundcube::people(old, "old.lab.test");
+    let before = people()?;
+    same("nothing was changed", &before.diff(&people()?))?;
+    let changes = [
+        ("UPDATE contacts SET name = 'Änne X' WHERE email = 'contact0@elsewhere.lab.test' LIMIT 1", 2),
+        ("DELETE FROM contactgroupmembers WHERE contactgroup_id = 1 LIMIT 1", 2),
+        ("DELETE FROM identities WHERE identity_id = 2", 1),
+        ("UPDATE users SET preferences = '' WHERE username = 'vera@shop.example'", 1),
+        ("UPDATE contacts SET del = 1 WHERE del = 0 ORDER BY contact_id DESC LIMIT 1", 2),
+        ("INSERT INTO searches (user_id, type, name) VALUES (1, 2, 'neu')", 1),
+        ("UPDATE users SET mail_host = 'new.lab.test' WHERE username = 'john@example.net'", 1),
+    ];
+    for (change, lines) in changes {
+        let before = people()?;
+        old.ssh_with_input(&["mysql", "--default-character-set=utf8", "roundcube"], change.as_bytes())?;
+        let differences = before.diff(&people()?);
+        ensure!(differences.len() == lines, "{change}: {differences:#?}");
+    }
+    ensure!(roundcube::hosts(old)?.into_iter().eq([("new.lab.test".to_owned(), 1), ("old.lab.test".to_owned(), 5)]));
+    Ok(())
+}
+
+fn the_oracle_of_redis_sees_a_change() -> Result<()> {
+    let lab = Lab::start(&LabSpec::new_only())?;
+    let new = lab.new();
+    new.sh("redis-cli -n 3 hset h b 2 a 1; redis-cli -n 3 sadd s x y; redis-cli -n 3 zadd z 1 m
+        redis-cli -n 3 rpush l 1 2; redis-cli -n 3 xadd x '1-1' f v; redis-cli -n 3 set t 1 ex 1000
+        printf 'one \\xff' | redis-cli -n 3 -x set \"$(printf 'a b\\\\\\n\\377')\"")?;
+    let before = redis::keys(new, 3)?;
+    let kinds: Vec<&str> = before.0.values().map(|key| key.kind.as_str()).collect();
+    ensure!(kinds == ["string", "hash", "list", "set", "string", "stream", "zset"], "{before:#?}");
+    ensure!(before.0.contains_key(r"a\x20b\x5c\x0a\xff") && before.0["t"].expires && !before.0["s"].expires);
+    same("nothing was changed", &before.diff(&redis::keys(new, 3)?))?;
+    // The same content, put in in another order, is the same.
+    new.sh("redis-cli -n 3 del h s; redis-cli -n 3 hset h a 1 b 2; redis-cli -n 3 sadd s y x")?;
+    same("only the order was changed", &before.diff(&redis::keys(new, 3)?))?;
+    for change in ["hset h a 2", "srem s x", "zadd z 2 m", "rpush l 3", "xadd x '2-1' f v", "persist t", "set new 1"] {
+        let before = redis::keys(new, 3)?;
+        new.sh(&format!("redis-cli -n 3 {change}"))?;
+        let differences = before.diff(&redis::keys(new, 3)?);
+        ensure!(differences.len() == 1, "{change}: {differences:?}");
+    }
+    ensure!(redis::keys(new, 0)?.0.contains_key("lab:own"));
+    Ok(())
+}
+
+fn the_oracle_of_rspamd_sees_a_change() -> Result<()> {
+    let lab = Lab::start(&LabSpec::old_only())?;
+    let before = rspamd::learned_when_up(lab.old())?;
+    ensure!((before.ham, before.spam) == (25, 25), "{before:?}");
+    lab.old()
+        .sh("printf 'Subject: one more\\n\\n%s\\n' \"$(seq -f 'word%.0f' 40 | tr '\\n' ' ')\" | rspamc learn_spam
+        systemctl restart rspamd")?;
+    eventually("rspamd has looked", || Ok(rspamd::learned_when_up(lab.old())?.spam == 26))?;
+    ensure!(rspamd::learned(lab.old())?.ham == 25);
+    Ok(())
+}
+
+fn the_oracle_of_certificates_sees_a_change() -> Result<()> {
+    let lab = Lab::start(&LabSpec::old_only())?;
+    let seen = || certificate::served(&lab, lab.old(), certificate::Service::Imaps, "mail.lab.test");
+    let files = || listing(lab.old(), &["/etc/letsencrypt"], &[]);
+    let (before, files_before) = (seen()?, files()?);
+    ensure!(before == seen()?);
+    // Back to the certificate before the last renewal.
+    lab.old().sh("cd /etc/letsencrypt/live/mail.lab.test
+        for item in cert chain fullchain privkey; do ln -sf ../../archive/mail.lab.test/${item}1.pem $item.pem; done
+        systemctl reload dovecot")?;
+    eventually("Dovecot shows the other one", || Ok(seen()?.fingerprint != before.fingerprint))?;
+    let differences = files_before.diff(&files()?);
+    let targets = differences.iter().filter(|line| line.contains("target: ")).count();
+    ensure!(targets == 4, "{differences:#?}");
+    lab.old().sh("systemctl stop dovecot.socket dovecot.service")?;
+    ensure!(seen().is_err(), "a server that is not there shows a certificate");
     Ok(())
 }
 

@@ -1,9 +1,13 @@
-//! Reading both sides without rehome: mail over IMAP, files, databases, services. Each gives a value that can be
+//! Reading both sides without rehome: mail over IMAP, files, databases, Redis, certificates, services. Each gives a value that can be
 //! compared, and a difference as lines that say what and where. A test asserts that there are none with [`same`].
 
+pub mod certificate;
 pub mod database;
 pub mod imap;
 pub mod listing;
+pub mod redis;
+pub mod roundcube;
+pub mod rspamd;
 pub mod services;
 
 use anyhow::{Result, bail};
