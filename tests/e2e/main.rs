@@ -11,6 +11,7 @@ mod oracles;
 mod refusals;
 mod rehome;
 mod troubles;
+mod two_into_one;
 mod undo;
 mod whole;
 
@@ -30,6 +31,7 @@ fn main() -> std::process::ExitCode {
     tests.extend(whole::tests());
     tests.extend(undo::tests());
     tests.extend(troubles::tests());
+    tests.extend(two_into_one::tests());
     let done = rehome_tests::harness::main(tests);
     rehome::clean_up();
     done

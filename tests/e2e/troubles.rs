@@ -145,10 +145,8 @@ fn an_mx_that_points_at_an_alias_stops_before_a_ttl_is_touched() -> Result<()> {
 
 /// A program on the server itself sends to the world: the answer to RCPT TO.
 fn rcpt_from_itself(machine: &Machine) -> Result<String> {
-    machine.sh(
-        "python3 - <<'E'\nimport smtplib\ns = smtplib.SMTP('127.0.0.1', 25)\ns.ehlo('localhost')\n\
-         s.mail('anna@example.org')\nprint(s.rcpt('somebody@elsewhere.lab.test')[0])\ns.quit()\nE",
-    )
+    machine.sh("python3 - <<'E'\nimport smtplib\ns = smtplib.SMTP('127.0.0.1', 25)\ns.ehlo('localhost')\n\
+         s.mail('anna@example.org')\nprint(s.rcpt('somebody@elsewhere.lab.test')[0])\ns.quit()\nE")
 }
 
 /// The reader's own line, but for the blocklists, which the lab's world does not have.
@@ -162,7 +160,8 @@ fn relay_restrictions_that_keep_a_server_from_sending_are_named() -> Result<()> 
     // On old it works like that, as nothing there sends by SMTP from the server itself.
     lab.old().sh(READERS)?;
     let said = rehome.expect(0, &["check"])?.stdout;
-    for words in ["Postfix setting smtpd_relay_restrictions: has ", "do not carry it over: it lacks permit_mynetworks"] {
+    for words in ["Postfix setting smtpd_relay_restrictions: has ", "do not carry it over: it lacks permit_mynetworks"]
+    {
         ensure!(said.contains(words), "`{words}` is not said:\n{said}");
     }
     ensure!(rcpt_from_itself(lab.new())?.trim() == "250");
@@ -170,7 +169,8 @@ fn relay_restrictions_that_keep_a_server_from_sending_are_named() -> Result<()> 
     lab.new().sh(READERS)?;
     ensure!(rcpt_from_itself(lab.new())?.trim() == "454" || rcpt_from_itself(lab.new())?.trim() == "554");
     let said = rehome.expect(0, &["check"])?.stdout;
-    let remedy = "postconf 'smtpd_relay_restrictions = permit_mynetworks, permit_sasl_authenticated, defer_unauth_destination'";
+    let remedy =
+        "postconf 'smtpd_relay_restrictions = permit_mynetworks, permit_sasl_authenticated, defer_unauth_destination'";
     for words in ["smtpd_relay_restrictions has no permit_mynetworks", "cannot send to the world", remedy] {
         // Lines are folded where a terminal ends.
         let folded = said.split_whitespace().collect::<Vec<_>>().join(" ");
