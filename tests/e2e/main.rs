@@ -15,6 +15,9 @@ mod rspamd;
 mod retire;
 mod webmail;
 mod wheezy;
+mod troubles;
+mod two_into_one;
+mod undo;
 mod whole;
 
 fn main() -> std::process::ExitCode {
@@ -36,6 +39,9 @@ fn main() -> std::process::ExitCode {
     tests.extend(whole::tests());
     tests.extend(webmail::tests());
     tests.extend(wheezy::tests());
+    tests.extend(undo::tests());
+    tests.extend(troubles::tests());
+    tests.extend(two_into_one::tests());
     let done = rehome_tests::harness::main(tests);
     rehome::clean_up();
     done

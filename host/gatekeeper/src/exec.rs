@@ -135,7 +135,9 @@ impl Session {
                 })
             }
             Filling::PathIn(tree, path) => {
-                let root = self.granted_tree(&tree, on)?.path.clone();
+                let request = self.granted_tree(&tree, on)?;
+                crate::files::within(request, path.as_bytes()).map_err(Failure::RefusedValue)?;
+                let root = request.path.clone();
                 self.looked_at(permit, id, on, Path::new(&root), path.as_bytes()).await?;
                 Ok(format!("{}/{path}", root.trim_end_matches('/')))
             }

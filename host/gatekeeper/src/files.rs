@@ -49,10 +49,14 @@ impl Session {
         .await
     }
 
-    /// `files.free`: bytes and inodes.
+    /// `files.free`: bytes and inodes of where the tree lies. It names no file, so that a scope does not matter.
     pub async fn free_space(&self, name: &str, on: SideName) -> Result<(u64, u64), Failure> {
-        self.in_tree(name, on, b"", |tree, id| async move {
-            let space = tree.free_space().await.map_err(|error| tree_failure(&id, error))?;
+        let id = format!("tree.{name}");
+        let task_id = id.clone();
+        self.pass(Call { request: &id, side: Some(on), values: &[], input: None }, |permit| async move {
+            let request = self.granted_tree(name, on)?;
+            let tree = permit.host().tree(&permit, on, Path::new(&request.path)).await?;
+            let space = tree.free_space().await.map_err(|error| tree_failure(&task_id, error))?;
             Ok((space.bytes, space.inodes))
         })
         .await
@@ -310,7 +314,7 @@ impl Place {
 }
 
 /// Whether a path lies in the scope of a tree, or above it.
-fn within(tree: &TreeRequest, path: &[u8]) -> Result<(), String> {
+pub(crate) fn within(tree: &TreeRequest, path: &[u8]) -> Result<(), String> {
     RelativePath::new(path).map_err(|error| error.to_string())?;
     let below = |folder: &String| {
         let folder = folder.as_bytes();

@@ -52,6 +52,11 @@ effect = "repeatable"
 reason = "only to take something back"
 verbs = ["undo"]
 
+[exec.digest]
+on = ["new"]
+argv = ["sha256sum", "{file: path-in(mail)}"]
+effect = "read"
+
 [tree.mail]
 on = ["old", "new"]
 path = "/mail"
@@ -294,6 +299,12 @@ async fn paths_outside_the_granted_folders_are_refused() {
         assert!(matches!(answer, Err(Failure::RefusedValue(_))), "{path:?}: {answer:?}");
     }
     assert!(matches!(session.read("mail", SideName::Old, b"example.org/a").await, Err(Failure::Denied(_))));
+    // The space left is the file system's: it names no file.
+    session.free_space("mail", SideName::Old).await.expect("known");
+    // A path in an argv is held to the same folders.
+    let session = lab.here(Verb::Check, &["exec.digest", "tree.mail"]);
+    let answer = session.run("digest", SideName::New, &["other.org/a".into()]).await;
+    assert!(matches!(&answer, Err(Failure::RefusedValue(why)) if why.contains("outside")), "{answer:?}");
 }
 
 #[tokio::test]

@@ -152,8 +152,14 @@ impl Phase for Dns {
             }
             journal::remember(&back, clock::now().to_string())?;
         }
+        let since = journal::recall_text(&back)?.and_then(|text| text.parse::<u64>().ok()).unwrap_or_default();
+        if ctx.config.part == Part::Restore {
+            // Some resolver may have asked just before: it sends users and mail to new for as long as it was told. Until
+            // then new stays in use; only with short TTLs everywhere do all go back at the same moment.
+            let longest = longest_old_ttl(&ctx.config)?;
+            requests::question::LONG_TTL_HAS_RUN_OUT.until(since + u64::from(longest))?;
+        }
         if ctx.config.part == Part::Switch {
-            let since = journal::recall_text(&back)?.and_then(|text| text.parse::<u64>().ok()).unwrap_or_default();
             // Until then resolvers still send mail to new, which must be there to take it.
             requests::question::RESOLVERS_FORGET.until(since + u64::from(ctx.config.ttl))?;
         }
@@ -195,11 +201,16 @@ fn wait(config: &Config) -> Result<(), Failure> {
 fn runs_out(config: &Config) -> Result<Option<u64>, Failure> {
     let lowered = journal::recall_text(LOWERED_AT)?.and_then(|text| text.parse::<u64>().ok());
     let Some(lowered) = lowered else { return Ok(None) };
-    let mut largest = 0;
+    Ok(Some(lowered + u64::from(longest_old_ttl(config)?)))
+}
+
+/// The longest TTL that any of the records had before it was lowered, in seconds.
+fn longest_old_ttl(config: &Config) -> Result<u32, Failure> {
+    let mut longest = 0;
     for target in targets::all(config)? {
-        largest = largest.max(old_ttl(&target)?.unwrap_or_default());
+        longest = longest.max(old_ttl(&target)?.unwrap_or_default());
     }
-    Ok(Some(lowered + u64::from(largest)))
+    Ok(longest)
 }
 
 fn ttl_key(target: &Target) -> String {

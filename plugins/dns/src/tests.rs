@@ -93,6 +93,20 @@ fn the_switch_is_shown_written_and_undone_and_undo_waits_until_resolvers_forget(
 }
 
 #[test]
+fn undoing_the_old_ttls_waits_until_no_resolver_holds_new_for_so_long() {
+    let mut host = host();
+    host.remember("old-ttl/MX/example.org", "86400");
+    host.lookup("mx").gives(both(&set("example.org", "MX", 60, NEW)));
+    let until = host.now() + 86_400;
+    assert_eq!(host.undo::<Dns>(mx("restore")), Err(Failure::Waiting(Gate::Moment(until))));
+    host.pass(86_399);
+    assert_eq!(host.undo::<Dns>(mx("restore")), Err(Failure::Waiting(Gate::Moment(until))));
+    host.pass(1);
+    host.undo::<Dns>(mx("restore")).unwrap();
+    assert_eq!(host.effects(), ["record.restore-mx restore: example.org"]);
+}
+
+#[test]
 fn an_mx_at_an_alias_is_a_blocker() {
     let mut host = host();
     host.lookup("mx").gives(both(&set("example.org", "MX", 60, OLD)));

@@ -2,7 +2,7 @@
 
 use rehome_sdk::prelude::*;
 
-use crate::{CLOSED, indexes, requests, service};
+use crate::{AHEAD, CLOSED, indexes, requests, service};
 
 pub(crate) fn preview(forecast: &mut Forecast) -> Result<(), Failure> {
     let protocols = service::protocols()?;
@@ -16,6 +16,7 @@ pub(crate) fn preview(forecast: &mut Forecast) -> Result<(), Failure> {
 }
 
 pub(crate) fn apply() -> Result<(), Failure> {
+    journal::remember(AHEAD, b"yes")?;
     service::run_closed()?;
     let names = indexes::rebuild()?;
     report::info(&format!("Dovecot on new runs closed; mailboxes of {} users were read anew", names.len()));
@@ -25,7 +26,9 @@ pub(crate) fn apply() -> Result<(), Failure> {
 /// New runs open again, as it was before.
 pub(crate) fn undo() -> Result<(), Failure> {
     if journal::recall(CLOSED)?.is_none() {
-        return requests::file::CLOSED.on(Side::New).restore();
+        requests::file::CLOSED.on(Side::New).restore()?;
+    } else {
+        service::run_open()?;
     }
-    service::run_open()
+    journal::forget(AHEAD)
 }

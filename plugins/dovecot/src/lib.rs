@@ -46,6 +46,8 @@ pub enum Part {
 const CLOSED: &str = "new-runs-closed";
 /// Remembered while Dovecot on new was restarted without it.
 const OPEN: &str = "new-runs-open";
+/// Remembered while `ahead` is done: its undo opens new again.
+const AHEAD: &str = "ahead-is-done";
 /// Remembered once users could reach new: mail may have arrived there.
 const WAS_OPEN: &str = "new-was-open";
 

@@ -3,7 +3,7 @@
 
 use rehome_sdk::prelude::*;
 
-use crate::{WAS_OPEN, counts, indexes, requests, service};
+use crate::{AHEAD, WAS_OPEN, counts, indexes, requests, service};
 
 pub(crate) fn preview(forecast: &mut Forecast) -> Result<(), Failure> {
     if service::is_active(Side::New)? {
@@ -67,6 +67,10 @@ pub(crate) fn undo() -> Result<(), Failure> {
     if !clock::wait_for(15, || service::is_active(Side::Old))? {
         return Err(stopped("Dovecot on old", "does not run after it was started")
             .hint("`journalctl -u dovecot` on old says why; then run `rehome undo` again"));
+    }
+    // Without an `ahead` nobody else would open new again, which may have users of another server already.
+    if journal::recall(AHEAD)?.is_none() {
+        service::run_open()?;
     }
     journal::forget(WAS_OPEN)
 }

@@ -156,6 +156,7 @@ fn a_dovecot_that_does_not_stop_is_not_taken_for_stopped() {
 /// After `stop` with John's and Jane's counts remembered; new is closed and stopped.
 fn after_stop(messages: u32, uid_validity: u32) -> Host {
     let mut host = host();
+    host.remember("ahead-is-done", "yes");
     active(&mut host, Side::New, &["inactive"]);
     active(&mut host, Side::Old, &["active", "active", "inactive"]);
     host.exec("enabled", Side::Old).anew().says("enabled").says("masked");
@@ -247,6 +248,26 @@ fn undo_goes_back_part_by_part() {
     active(&mut host, Side::New, &["active", "inactive", "active"]);
     host.undo::<Dovecot>(part("ahead")).unwrap();
     assert_eq!(host.effects(), ["file.closed on new restore", "exec.stop on new", "exec.start on new"]);
+}
+
+#[test]
+fn undo_of_stop_opens_new_again_where_no_ahead_would() {
+    let mut host = after_stop(3, 7);
+    host.forget("ahead-is-done");
+    host.exec("protocols", Side::New).anew().says("imap lmtp");
+    active(&mut host, Side::Old, &["inactive", "active"]);
+    active(&mut host, Side::New, &["active", "inactive", "active"]);
+    host.undo::<Dovecot>(part("stop")).unwrap();
+    assert_eq!(
+        host.effects(),
+        [
+            "exec.unbar on old",
+            "exec.start-old on old",
+            "file.closed on new restore",
+            "exec.stop on new",
+            "exec.start on new"
+        ]
+    );
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! mail to new), `watch` (until old is quiet), `net-off`. Invariant: a mail that was accepted is queued, delivered or
 //! handed on; nothing is deleted but what the operator named. `settings` knows postconf, `queue` the queues, `watch` waits.
 
+mod back;
 mod queue;
 mod settings;
 mod watch;
@@ -24,6 +25,8 @@ pub struct Config {
     part: Part,
     new_host: String,
     old_host: String,
+    other_old_host: String,
+    domains: Vec<String>,
     /// seconds
     hold: u64,
 }
@@ -83,7 +86,7 @@ impl Phase for Postfix {
                 show(Setting::Login, "no")?;
             }
             Part::Forward => {
-                show(Setting::Trust, &trust(&ctx.config))?;
+                show(Setting::Trust, &trust(&ctx.config)?)?;
                 show(Setting::Transport(Side::Old), &to(&ctx.config.new_host))?;
             }
             Part::Watch => forecast.not_yet(format!(
@@ -126,7 +129,7 @@ impl Phase for Postfix {
                 is(Setting::Login, "no")?;
             }
             Part::Forward => {
-                is(Setting::Trust, &trust(&ctx.config))?;
+                is(Setting::Trust, &trust(&ctx.config)?)?;
                 is(Setting::Transport(Side::Old), &to(&ctx.config.new_host))?;
             }
             Part::Watch => queue::findings(Severity::Warning, &mut found)?,
@@ -160,8 +163,13 @@ fn to(host: &str) -> String {
     format!("smtp:[{host}]:25")
 }
 
-fn trust(config: &Config) -> String {
-    format!("inline:{{ {{{}=DISABLE}} }}", config.old_host)
+/// What smtpd_milter_maps should be on new. Another migration to the same new server may have named this old one already.
+fn trust(config: &Config) -> Result<String, Failure> {
+    let now = Setting::Trust.now()?;
+    if now.contains(&format!("{{{}=DISABLE}}", config.old_host)) {
+        return Ok(now);
+    }
+    Ok(format!("inline:{{ {{{}=DISABLE}} {{{}=DISABLE}} }}", config.old_host, config.other_old_host))
 }
 
 fn net_on() -> Result<(), Failure> {
@@ -183,15 +191,29 @@ fn net_on() -> Result<(), Failure> {
 fn net_on_back() -> Result<(), Failure> {
     for side in SIDES {
         requests::exec::BOUNCES_BACK.on(side).run()?;
+        if Setting::Bounces(side).now()? == "yes" {
+            report::warning(&format!(
+                "soft_bounce on {side} is `yes` again, as it was before: once no other migration needs it, `postconf soft_bounce=no`"
+            ));
+        }
     }
     requests::exec::LOGIN_BACK.on(Side::Old).run()?;
-    SIDES.into_iter().try_for_each(reload)
+    SIDES.into_iter().try_for_each(reload)?;
+    // What came while old's Dovecot was stopped waits there, and Postfix would try it again only minutes later.
+    SIDES.into_iter().rev().try_for_each(|side| requests::exec::FLUSH.on(side).run().map(drop))
 }
 
 fn net_off() -> Result<(), Failure> {
     for side in SIDES {
         Setting::Bounces(side).now()?;
         requests::exec::BOUNCES_BACK.on(side).run()?;
+        // Another migration to the same new server may have spread its net before this one began.
+        if Setting::Bounces(side).now()? == "yes" {
+            report::warning(&format!(
+                "soft_bounce on {side} was `yes` before this migration began; it is `no` from now on"
+            ));
+            requests::exec::BOUNCES_NO.on(side).run()?;
+        }
         reload(side)?;
     }
     journal::remember(NET_OFF, "yes")
@@ -205,11 +227,13 @@ fn forward(config: &Config) -> Result<(), Failure> {
     if on_new == to(&config.old_host) {
         requests::exec::TRANSPORT_BACK.on(Side::New).run()?;
     }
-    if Setting::Trust.now()? != trust(config) {
+    back::taken_away(config)?;
+    let trust = trust(config)?;
+    if Setting::Trust.now()? != trust {
         requests::exec::TRUST.on(Side::New).run()?;
     }
     reload(Side::New)?;
-    Setting::Trust.must_be(&trust(config))?;
+    Setting::Trust.must_be(&trust)?;
     if on_old != to(&config.new_host) {
         requests::exec::FORWARD.on(Side::Old).run()?;
     }
@@ -218,6 +242,8 @@ fn forward(config: &Config) -> Result<(), Failure> {
     if journal::recall(FORWARDS)?.is_none() {
         journal::remember(FORWARDS, clock::now().to_string())?;
     }
+    // On new too: what came for others while its Dovecot was closed would wait for minutes.
+    requests::exec::FLUSH.on(Side::New).run()?;
     requests::exec::FLUSH.on(Side::Old).run()?;
     queue::drain(Side::Old)
 }
@@ -225,11 +251,7 @@ fn forward(config: &Config) -> Result<(), Failure> {
 fn forward_back(config: &Config) -> Result<(), Failure> {
     requests::exec::TRANSPORT_BACK.on(Side::Old).run()?;
     reload(Side::Old)?;
-    if Setting::Transport(Side::New).now()? != to(&config.old_host) {
-        requests::exec::FORWARD_BACK.on(Side::New).run()?;
-    }
-    reload(Side::New)?;
-    Setting::Transport(Side::New).must_be(&to(&config.old_host))?;
+    back::set(config)?;
     requests::exec::FLUSH.on(Side::New).run()?;
     queue::drain(Side::New)?;
     requests::exec::TRUST_BACK.on(Side::New).run()?;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use rehome_sdk::prelude::*;
 
-use crate::{Config, requests};
+use crate::{Config, back, requests};
 
 /// A setting that this phase changes.
 #[derive(Debug, Clone, Copy)]
@@ -17,6 +17,8 @@ pub(crate) enum Setting {
     Transport(Side),
     /// smtpd_milter_maps on new
     Trust,
+    /// transport_maps on new
+    Detours,
 }
 
 impl fmt::Display for Setting {
@@ -26,6 +28,7 @@ impl fmt::Display for Setting {
             Setting::Login => write!(f, "smtpd_sasl_auth_enable on old"),
             Setting::Transport(side) => write!(f, "virtual_transport on {side}"),
             Setting::Trust => write!(f, "smtpd_milter_maps on new"),
+            Setting::Detours => write!(f, "transport_maps on new"),
         }
     }
 }
@@ -38,6 +41,7 @@ impl Setting {
             Setting::Login => requests::exec::LOGIN_WAS.on(Side::Old).run()?,
             Setting::Transport(side) => requests::exec::TRANSPORT_WAS.on(side).run()?,
             Setting::Trust => requests::exec::TRUST_WAS.on(Side::New).run()?,
+            Setting::Detours => requests::exec::DETOURS_WAS.on(Side::New).run()?,
         };
         let line = output.text();
         Ok(line.split_once('=').map_or_else(|| line.clone(), |(_, value)| value.trim().to_string()))
@@ -89,5 +93,5 @@ pub(crate) fn check_forward(config: &Config, found: &mut Findings) -> Result<(),
             format!("transport_maps is `{detours}`: mail that it names does not go where virtual_transport says");
         found.warning("Postfix on old", text).hint("look whether it names a domain that moves");
     }
-    Ok(())
+    back::check(config, found)
 }

@@ -54,8 +54,9 @@ fn a_setting_that_does_not_stay_is_named() {
 #[test]
 fn new_trusts_old_before_old_hands_over_its_mail() {
     let mut host = host();
-    let trusting = "smtpd_milter_maps = inline:{ {192.0.2.1=DISABLE} }";
-    host.exec("trust-was", Side::New).anew().says("smtpd_milter_maps =").says("smtpd_milter_maps =").says(trusting);
+    let trusting = "smtpd_milter_maps = inline:{ {192.0.2.1=DISABLE} {0.0.0.0=DISABLE} }";
+    let was = host.exec("trust-was", Side::New).anew().says("smtpd_milter_maps =").says("smtpd_milter_maps =");
+    was.says("smtpd_milter_maps =").says(trusting);
     host.exec("transport-was", Side::Old)
         .anew()
         .says("virtual_transport = lmtp:unix:private/dovecot-lmtp")
@@ -66,6 +67,62 @@ fn new_trusts_old_before_old_hands_over_its_mail() {
         |what: &str| effects.iter().position(|effect| effect == what).unwrap_or_else(|| panic!("{what}: {effects:?}"));
     assert!(at("exec.trust on new") < at("exec.forward on old"));
     assert!(at("exec.forward on old") < at("exec.flush on old"));
+}
+
+#[test]
+fn what_another_migration_has_set_on_new_is_left_alone_where_it_fits() {
+    let mut host = host();
+    let both = "smtpd_milter_maps = inline:{ {192.0.2.9=DISABLE} {192.0.2.1=DISABLE} }";
+    host.exec("trust-was", Side::New).anew().says(both);
+    host.exec("transport-was", Side::Old)
+        .anew()
+        .says("virtual_transport = x")
+        .says("virtual_transport = smtp:[192.0.2.2]:25");
+    host.apply::<Postfix>(config("forward")).unwrap();
+    assert!(!host.effects().contains(&"exec.trust on new".to_string()));
+
+    // Its net is not taken for the state of before: the last one to end takes it in.
+    host.forget_calls();
+    host.exec("bounces-was", Side::New).anew().says("soft_bounce = yes");
+    host.exec("bounces-was", Side::Old).anew().says("soft_bounce = no");
+    host.apply::<Postfix>(config("net-off")).unwrap();
+    let effects = host.effects();
+    assert!(effects.contains(&"exec.bounces-no on new".to_string()), "{effects:?}");
+    assert!(!effects.contains(&"exec.bounces-no on old".to_string()), "{effects:?}");
+}
+
+#[test]
+fn undo_sends_only_the_domains_that_moved_back_to_old() {
+    let mut host = host();
+    let detour = "transport_maps = texthash:/etc/postfix/rehome-back-to-192.0.2.1";
+    let some = |part: &str| {
+        let mut some = config(part);
+        some["domains"] = json!(["example.com"]);
+        some
+    };
+    host.exec("detours-was", Side::New).says("transport_maps =").says(detour);
+    host.undo::<Postfix>(some("forward")).unwrap();
+    let effects = host.effects();
+    assert!(effects.iter().any(|effect| effect.starts_with("file.back on new put")), "{effects:?}");
+    assert!(
+        effects.contains(&"exec.domains-back on new".into()) && !effects.contains(&"exec.forward-back on new".into())
+    );
+
+    // Another try: new delivers the mail of these domains itself again.
+    host.forget_calls();
+    host.exec("transport-was", Side::Old)
+        .anew()
+        .says("virtual_transport = x")
+        .says("virtual_transport = smtp:[192.0.2.2]:25");
+    let trusting = "smtpd_milter_maps = inline:{ {192.0.2.1=DISABLE} {0.0.0.0=DISABLE} }";
+    host.exec("trust-was", Side::New).anew().says(trusting);
+    host.apply::<Postfix>(some("forward")).unwrap();
+    assert!(host.effects().contains(&"exec.detours-back on new".into()));
+
+    // A table of the operator's own is not overwritten.
+    host.exec("detours-was", Side::New).anew().says("transport_maps = hash:/etc/postfix/transport");
+    let Err(Failure::Stopped(finding)) = host.undo::<Postfix>(some("forward")) else { panic!("it went on") };
+    assert!(finding.hint.unwrap().contains("DOMAIN smtp:[192.0.2.1]:25"));
 }
 
 #[test]

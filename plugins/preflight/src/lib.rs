@@ -4,9 +4,12 @@
 //! Each file looks at one thing; a side that is a folder is looked at as far as a folder goes.
 
 mod accounts;
+mod by_hand;
 mod clocks;
 mod database;
 mod disk;
+mod mailboxes;
+mod place;
 mod releases;
 mod services;
 mod settings;
@@ -31,6 +34,8 @@ pub struct Config {
     database: String,
     /// seconds
     clock_skew: u64,
+    /// whether settings made by hand are compared
+    settings: bool,
 }
 
 impl Phase for Preflight {
@@ -38,7 +43,7 @@ impl Phase for Preflight {
 
     fn check(ctx: &Context<Config>) -> Result<Vec<Finding>, Failure> {
         let mut found = Findings::new();
-        look(&ctx.config, &mut found)?;
+        look(&ctx.config, true, &mut found)?;
         disk::check(&ctx.config, &mut found)?;
         Ok(found.into())
     }
@@ -48,10 +53,11 @@ impl Phase for Preflight {
         Ok(Forecast::default())
     }
 
-    /// Looks once more: `check` may be long ago. The space is `check`'s alone, so that this phase can never copy.
+    /// Looks once more: `check` may be long ago. The space is `check`'s alone, so that this phase can never copy; so are files
+    /// that were made by hand, of which none stops it.
     fn apply(ctx: &Context<Config>) -> Result<(), Failure> {
         let mut found = Findings::new();
-        look(&ctx.config, &mut found)?;
+        look(&ctx.config, false, &mut found)?;
         for finding in found.as_slice() {
             let line = format!("{}: {}", finding.subject, finding.text);
             match finding.severity {
@@ -79,7 +85,7 @@ impl Phase for Preflight {
     }
 }
 
-fn look(config: &Config, found: &mut Findings) -> Result<(), Failure> {
+fn look(config: &Config, with_files: bool, found: &mut Findings) -> Result<(), Failure> {
     let seen = clocks::look()?;
     for (side, time) in SIDES.iter().zip(&seen) {
         if time.is_none() {
@@ -92,10 +98,12 @@ fn look(config: &Config, found: &mut Findings) -> Result<(), Failure> {
     let machines: Vec<Side> =
         SIDES.into_iter().zip(&seen).filter(|(_, time)| time.is_some()).map(|(side, _)| side).collect();
     let described = database::describe(found)?;
+    let mut old_reads_mail = false;
     for side in &machines {
         releases::note(*side, found)?;
         let running = services::check(*side, &config.services, found)?;
         if running.contains("dovecot") {
+            old_reads_mail |= *side == Side::Old;
             let accounts = if described.has(*side) { database::users(*side)? } else { None };
             users::check(*side, accounts, found)?;
         }
@@ -105,9 +113,19 @@ fn look(config: &Config, found: &mut Findings) -> Result<(), Failure> {
         clocks::check(config.clock_skew, &seen, found);
     }
     if machines.contains(&Side::New) {
-        settings::check(found)?;
+        settings::check(config, found)?;
     }
     described.check(&config.database, found);
+    if let [Side::Old, Side::New] = machines[..] {
+        let dovecots = [by_hand::dovecot(Side::Old, found)?, by_hand::dovecot(Side::New, found)?];
+        let both = dovecots[0].as_ref().zip(dovecots[1].as_ref());
+        if let Some((old, new)) = both.filter(|_| old_reads_mail) {
+            mailboxes::check(config, old, new, found)?;
+        }
+        if config.settings {
+            by_hand::check(both, with_files, found)?;
+        }
+    }
     Ok(())
 }
 
@@ -126,5 +144,7 @@ fn heard<T>(answer: Result<T, Failure>) -> Result<Result<T, String>, Failure> {
     }
 }
 
+#[cfg(test)]
+mod compared_tests;
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,7 @@
 //! What runs on each side: Debian's release, Dovecot's and Postfix's versions, for the report.
 
+use std::collections::BTreeMap;
+
 use rehome_sdk::prelude::*;
 
 use crate::{heard, requests};
@@ -13,7 +15,22 @@ pub(crate) fn note(side: Side, found: &mut Findings) -> Result<(), Failure> {
     let version =
         heard(requests::exec::POSTFIX_VERSION.on(side).run())?.map(|output| format!("Postfix {}", output.text()));
     say(found, side, "Postfix", version);
+    let others: Vec<String> = packages(side)?.iter().map(|(name, version)| format!("{name} {version}")).collect();
+    if !others.is_empty() {
+        found.note(format!("packages on {side}"), others.join(", "));
+    }
     Ok(())
+}
+
+/// Packages that are installed, of those that this phase knows, with their versions.
+pub(crate) fn packages(side: Side) -> Result<BTreeMap<String, String>, Failure> {
+    // dpkg-query names the missing ones on stderr; a package that was removed has no version.
+    let lines = heard(requests::exec::PACKAGES.on(side).run())?.map(|output| output.lines()).unwrap_or_default();
+    let pair = |line: &String| {
+        let (name, version) = line.split_once('\t')?;
+        (!version.is_empty()).then(|| (name.to_string(), version.to_string()))
+    };
+    Ok(lines.iter().filter_map(pair).collect())
 }
 
 fn say(found: &mut Findings, side: Side, what: &str, version: Result<String, String>) {

@@ -2,9 +2,9 @@
 
 use rehome_sdk::prelude::*;
 
-use crate::{heard, requests};
+use crate::{Config, heard, requests};
 
-pub(crate) fn check(found: &mut Findings) -> Result<(), Failure> {
+pub(crate) fn check(config: &Config, found: &mut Findings) -> Result<(), Failure> {
     match heard(requests::exec::DOVECOT_SETTINGS.on(Side::New).run())? {
         Ok(_) => found.ok("Dovecot's settings on new", "`doveconf -n` reads them"),
         Err(why) => {
@@ -20,5 +20,14 @@ pub(crate) fn check(found: &mut Findings) -> Result<(), Failure> {
             found.blocker("Postfix's settings on new", why).hint("`postfix check` on new must end without an error")
         }
     };
+    if config.services.iter().any(|service| service.trim_end_matches(".service") == "rspamd") {
+        // It names symbols without rules on stderr, and ends with 0: only the status counts.
+        match heard(requests::exec::RSPAMD_SETTINGS.on(Side::New).run())? {
+            Ok(_) => found.ok("rspamd's settings on new", "`rspamadm configtest` reads them"),
+            Err(why) => found
+                .blocker("rspamd's settings on new", why)
+                .hint("`rspamadm configtest` on new must end without an error"),
+        };
+    }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Unit tests of the phase against the test host: each thing that goes wrong is found, and named.
 
+use rehome_sdk::exec::Output;
 use rehome_sdk::files::{Comparison, Space};
 use rehome_sdk::sql::{Column, Description, Table};
 use rehome_sdk::test::Host;
@@ -23,7 +24,7 @@ fn described(version: &str, password: &str) -> Description {
 }
 
 /// Two servers with which nothing is wrong.
-fn host() -> Host {
+pub(crate) fn host() -> Host {
     let mut host = Host::new(requests::MANIFEST);
     let now = host.now();
     for (side, release, version) in [(Side::Old, "11 (bullseye)", "10.5.29"), (Side::New, "12 (bookworm)", "10.11.14")]
@@ -35,11 +36,13 @@ fn host() -> Host {
         host.exec("dovecot-version", side).says("2.3.19.1 (9b53102964)\n");
         host.exec("postfix-version", side).says("3.7.11\n");
         host.exec("users", side).says("john@example.org\n");
+        settings(&mut host, side);
         host.schema("accounts", side).gives(described(version, "varchar(150)"));
         host.query("users", side).counts(1);
     }
     host.exec("dovecot-settings", Side::New).says("# 2.3.19.1\n");
     host.exec("postfix-settings", Side::New).says("");
+    host.exec("rspamd-settings", Side::New).says("syntax OK\n");
     let comparison =
         Comparison { examined: 10, missing: 10, missing_bytes: 10_000, extra: 0, different: 0, examples: Vec::new() };
     host.comparison("mail").gives(comparison);
@@ -47,12 +50,45 @@ fn host() -> Host {
     host
 }
 
-fn check(host: &mut Host) -> Vec<Finding> {
+pub(crate) const MAIN: &str = "mydestination = localhost\nsmtpd_relay_restrictions = permit_mynetworks permit_sasl_authenticated \
+                    defer_unauth_destination\n";
+pub(crate) const KNOWN: &str = "mail_version = 3\nmydestination = $myhostname\nmyhostname = HOST.example.org\nmydomain = localdomain\n\
+                     always_bcc =\nsmtpd_relay_restrictions =\nsmtpd_recipient_restrictions =\ncompatibility_level = 3.6\n";
+pub(crate) const DOVECOT: &str =
+    "mail_location = maildir:~/Maildir\nnamespace inbox {\n  separator = \n}\nprotocols = \" imap lmtp\"\n";
+
+/// A side whose settings are the guide's.
+fn settings(host: &mut Host, side: Side) {
+    host.exec("packages", side).says("rspamd\t3.4-1\n");
+    host.exec("postfix-set", side).says(MAIN);
+    host.exec("postfix-defaults", side).says(&KNOWN.replace("HOST", side.word()));
+    host.exec("postfix-services", side).says("smtp inet n - y - - smtpd\n");
+    host.exec("postfix-overrides", side).says("");
+    host.exec("postfix-queries", side).says("/etc/postfix/mysql-x.cf:query = SELECT 1\n");
+    host.exec("dovecot-set", side).says(&format!("# 2.3.19.1 (9b53): /etc/dovecot/dovecot.conf\n{DOVECOT}"));
+    host.exec("dovecot-all", side).says(DOVECOT);
+    host.exec("user-query", side)
+        .says("user_query = SELECT email as user, '/var/vmail/%d/%n' AS home FROM virtual_users\n");
+    host.exec("conffiles", side).says(" /etc/rspamd/options.inc 0123\n");
+    host.exec("aliases", side).says("postmaster: root\n");
+    host.exec("safe-keys", side).ends(2, "", "");
+    host.exec("digest", side).by(|_| Ok(Output { status: 0, stdout: b"0123  x".to_vec(), stderr: Vec::new() }));
+    host.list("etc", side).by(|_| Ok(Vec::new()));
+    host.list("crontabs", side).fails(Failure::NotFound("no such folder".into()));
+    match side {
+        Side::Old => host
+            .exec("user", side)
+            .says("field\tvalue\nuid\t5000\nhome\t/var/vmail/example.org/john\nmail\tmaildir:~/Maildir\n"),
+        Side::New => host.exec("user", side).ends(67, "field\tvalue\n", "userdb lookup: user doesn't exist"),
+    };
+}
+
+pub(crate) fn check(host: &mut Host) -> Vec<Finding> {
     host.check::<Preflight>(json!({})).unwrap()
 }
 
 /// What is at least a warning, as "blocker user vmail: is …".
-fn troubles(host: &mut Host) -> Vec<String> {
+pub(crate) fn troubles(host: &mut Host) -> Vec<String> {
     let word = |severity| match severity {
         Severity::Blocker => Some("blocker"),
         Severity::Warning => Some("warning"),
@@ -90,6 +126,7 @@ fn dovecot_without_iterate_query_is_found_on_either_side() {
     let mut host = host();
     host.exec("users", Side::Old).anew().ends(75, "", "Error: User listing returned failure");
     host.exec("users", Side::New).anew().says("");
+    host.query("some-users", Side::Old).holds(["email"], &[["john@example.org"]]);
     let found = troubles(&mut host);
     assert!(found[0].starts_with("warning Dovecot on old: cannot list its users: Error: User listing"), "{found:?}");
     assert!(found[1].contains("warning Dovecot on new") && found[1].contains("iterate_query"), "{found:?}");

@@ -198,6 +198,11 @@ impl Host {
         self.state().journal.insert(key.into(), value.as_bytes().to_vec());
     }
 
+    /// Makes the component forget what it remembers under a key.
+    pub fn forget(&mut self, key: &str) {
+        self.state().journal.remove(key);
+    }
+
     /// The operator answers a question: `host.answer("go-on", &["yes"])`.
     pub fn answer(&mut self, key: &str, values: &[&str]) {
         let at = self.seen().milliseconds / 1000;
