@@ -34,11 +34,13 @@ fi
 PACKAGES=systemd-sysv,dbus,sudo,iproute2,procps,ca-certificates,openssh-server,rsync,python3
 PACKAGES+=,mariadb-server,mariadb-client,redis-server,rspamd,postfix,postfix-mysql
 PACKAGES+=,dovecot-core,dovecot-imapd,dovecot-pop3d,dovecot-lmtpd,dovecot-managesieved,dovecot-sieve,dovecot-mysql
+# Webmail: its database and its programs. Of Apache only the binaries come along, no service.
+PACKAGES+=,roundcube-core,roundcube-mysql
 
 mmdebstrap "${COMMON[@]}" --variant=minbase --include="$PACKAGES" --dpkgopt=force-unsafe-io \
   --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
   --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-include=/usr/share/doc/*/copyright' \
-  --essential-hook='printf "postfix postfix/main_mailer_type select Internet Site\npostfix postfix/mailname string lab.test\n" | chroot "$1" debconf-set-selections' \
+  --essential-hook='printf "%s\n" "postfix postfix/main_mailer_type select Internet Site" "postfix postfix/mailname string lab.test" "roundcube-core roundcube/dbconfig-install boolean false" | chroot "$1" debconf-set-selections' \
   "$SUITE" "$OUT" "${SOURCES[@]}"
 
 # What a machine of the lab needs that a package does not set up.

@@ -1,8 +1,13 @@
 #!/bin/bash
-# ispmail.sh  - runs inside a machine, as root: the configuration of the ISPmail guide and its empty schema.
-# Written for Dovecot 2.3 (Debian 11, 12) and 2.4 (Debian 13). Rows and mail come from seed.py.
+# ispmail.sh  - runs inside a machine, as root: the configuration of the ISPmail guide and its empty schemas.
+# Written for Dovecot 2.3 (Debian 11, 12) and 2.4 (Debian 13). /etc/letsencrypt is there already (certificates.sh); rows and
+# mail come from seed.py, what else an old server has gathered from seed_system.py.
 set -euo pipefail
 PW=x30mailserverpw
+HOST=$(hostname -f)
+# The certificate for the name that the world knows the server by, where it has one.
+LIVE=/etc/letsencrypt/live/mail.lab.test
+[ -d $LIVE ] || LIVE=/etc/letsencrypt/live/$HOST
 
 mysql <<S
 CREATE DATABASE IF NOT EXISTS mailserver;
@@ -34,8 +39,10 @@ postconf virtual_mailbox_domains=mysql:/etc/postfix/mysql-virtual-mailbox-domain
   smtpd_milters=inet:127.0.0.1:11332 non_smtpd_milters=inet:127.0.0.1:11332 milter_default_action=accept \
   "milter_mail_macros=i {mail_addr} {client_addr} {client_name} {auth_authen}" \
   smtpd_sasl_type=dovecot smtpd_sasl_path=private/auth smtpd_sasl_auth_enable=yes \
+  smtpd_tls_cert_file=$LIVE/fullchain.pem smtpd_tls_key_file=$LIVE/privkey.pem smtpd_tls_auth_only=yes \
+  smtpd_tls_security_level=may smtp_tls_security_level=may smtpd_tls_loglevel=1 smtp_tls_loglevel=1 \
   mynetworks=127.0.0.0/8 inet_interfaces=all mydestination=localhost compatibility_level=3.5 \
-  "myhostname=$(hostname -f)" 2>/dev/null
+  "myhostname=$HOST" 2>/dev/null
 [ -f /etc/aliases.db ] || newaliases 2>/dev/null || :
 
 # Dovecot
@@ -66,6 +73,7 @@ protocol lmtp {
   mail_plugins = $mail_plugins sieve
 }
 C
+  printf 'ssl_cert = <%s/fullchain.pem\nssl_key = <%s/privkey.pem\n' $LIVE $LIVE >> $CONF
 else
   sed -i -E 's/^(mail_driver|mail_path|mail_home|mail_inbox_path) *=/#&/' /etc/dovecot/conf.d/10-mail.conf
   # Debian's 2.4 strips the domain in lmtp (auth_username_format); SQL users need the whole address.
@@ -92,6 +100,8 @@ protocol lmtp {
     sieve = yes
   }
 }
+ssl_server_cert_file = $LIVE/fullchain.pem
+ssl_server_key_file = $LIVE/privkey.pem
 C
 fi
 cat >> $CONF <<'C'
@@ -118,6 +128,27 @@ printf 'backend = "redis";\nautolearn = false;\n' > /etc/rspamd/local.d/classifi
 echo 'enabled = false;' > /etc/rspamd/local.d/fuzzy_check.conf
 echo 'enabled = false;' > /etc/rspamd/local.d/rbl.conf
 printf 'disable_hyperscan = true;\ndns { timeout = 0.2s; retransmits = 1; }\n' > /etc/rspamd/local.d/options.inc
+
+cat > /etc/rspamd/local.d/dkim_signing.conf <<'C'
+path = "/var/lib/rspamd/dkim/$domain.$selector.key";
+selector_map = "/etc/rspamd/dkim_selectors.map";
+C
+: > /etc/rspamd/dkim_selectors.map
+install -d -o _rspamd -g _rspamd /var/lib/rspamd/dkim
+# Something in the new server's Redis that is nobody else's: it has to survive what is copied there.
+[ "$HOST" != new.lab.test ] || redis-cli set lab:own 'of new, and of nobody else' >/dev/null
+
+# Roundcube: the package's schema, as dbconfig-common sets it up where it may ask.
+mysql <<S
+CREATE DATABASE IF NOT EXISTS roundcube;
+GRANT ALL ON roundcube.* TO 'roundcube'@'localhost' IDENTIFIED BY 'roundcubepw';
+S
+mysql roundcube < /usr/share/roundcube/SQL/mysql.initial.sql
+sed -i -e "s/^\$dbuser=.*/\$dbuser='roundcube';/" -e "s/^\$dbpass=.*/\$dbpass='roundcubepw';/" /etc/roundcube/debian-db.php
+# Roundcube 1.6 has another name for the setting, and wants the port in it.
+sed -i -e "s|^\$config\['default_host'\] = .*|\$config['default_host'] = 'tls://$HOST';|" \
+  -e "s|^\$config\['imap_host'\] = .*|\$config['imap_host'] = 'tls://$HOST:143';|" /etc/roundcube/config.inc.php
+grep -q "//$HOST" /etc/roundcube/config.inc.php
 
 systemctl restart dovecot postfix rspamd
 echo "configured: Dovecot $VERSION, Postfix $(postconf -h mail_version)"

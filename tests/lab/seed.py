@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""seed.py < accounts.json  - runs on `old` as root: accounts and mail, the same each time. Mail, folders, flags, hard
+"""seed.py < accounts.json  - runs on an old server as root: accounts and mail, the same each time. Mail, folders, flags, hard
 links and subscriptions are made over IMAP, LMTP and ManageSieve; only what these cannot make is put on the disk."""
 import base64, crypt, datetime, imaplib, json, os, random, re, shutil, smtplib, socket, subprocess, sys, time
 
@@ -87,7 +87,7 @@ def fill_mailbox(user, number):
         check(imap.create(quoted(name)))
         if number % 3 != 2 or name == b'Sent':
             check(imap.subscribe(quoted(name)))
-    if number == 4:
+    if number == 4 and names[1:]:
         check(imap.delete(quoted(names[1])))  # made again: another UIDVALIDITY
         check(imap.create(quoted(names[1])))
     counts = {name: 0 for name in names}
@@ -198,11 +198,10 @@ def main():
     fill_database(accounts)
     for number, user in enumerate(users):
         fill_mailbox(user, number)
-    sieve_users = [users[0], users[11], users[22]]
-    for user in sieve_users:
+    for user in users[0:23:11]:
         upload_sieve(user)
-    deliver(users[:12] + [users[22]])
-    for user in (users[0], users[10]):
+    deliver(users[:12] + users[22:23])
+    for user in users[0:11:10]:
         odd_names(user['email'])
     for user in users + users:  # Dovecot writes some lists anew when it reads them a second time
         read_all(user)

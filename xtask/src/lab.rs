@@ -16,6 +16,12 @@ pub enum LabArgs {
         /// Also boot `third`, a Debian 12 to run rehome on
         #[arg(long)]
         third: bool,
+        /// Also boot `sender`, a mail server out in the world
+        #[arg(long)]
+        sender: bool,
+        /// Also boot `other`, a second old server (Debian 11) with a domain of its own
+        #[arg(long)]
+        other: bool,
     },
     /// Take a lab down, with everything that was done in it
     Down {
@@ -28,7 +34,7 @@ pub enum LabArgs {
         /// The lab's name
         #[arg(long, default_value = "dev")]
         id: String,
-        /// old, new or third
+        /// old, new, third, sender or other
         machine: String,
         /// The command; without one, a shell
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -44,25 +50,34 @@ pub enum LabArgs {
 /// No lab can run here, there is none of that name, or it did not come up: the message says which and what to do.
 pub fn run(args: LabArgs) -> Result<()> {
     match args {
-        LabArgs::Up { id, third } => up(&id, third),
+        LabArgs::Up { id, third, sender, other } => up(&id, third, sender, other),
         LabArgs::Down { id } => lab::take_down(&id),
         LabArgs::Ssh { id, machine, command } => ssh(&id, &machine, &command),
         LabArgs::Status => status(),
     }
 }
 
-fn up(id: &str, third: bool) -> Result<()> {
+fn up(id: &str, third: bool, sender: bool, other: bool) -> Result<()> {
     lab::ensure_packages()?;
     let mut spec = LabSpec::pair();
     if third {
         spec = spec.with_third().ssh_keys_on("third");
+    }
+    if sender {
+        spec = spec.with_sender();
+    }
+    if other {
+        spec = spec.with_other();
     }
     let lab = Lab::start(&spec.ssh_keys_on("new").id(id).persistent())?;
     for machine in lab.machines() {
         let name = machine.name();
         println!("{name:6} {}   cargo xtask lab ssh --id {id} {name}", machine.address());
     }
-    println!("users and passwords: tests/lab/accounts.json; DNS at 10.77.0.1, its TSIG key: {}", lab.tsig_key()?);
+    println!(
+        "users and passwords: tests/lab/accounts.json, other.json; DNS at 10.77.0.1, its TSIG key: {}",
+        lab.tsig_key()?
+    );
     println!("a shell that reaches them by name: ip netns exec rh-{id} bash");
     println!("to end it: cargo xtask lab down --id {id}");
     Ok(())

@@ -21,6 +21,7 @@ pub const PACKAGES: &[&str] = &[
     "mmdebstrap",
     "openssh-client",
     "openssh-server",
+    "openssl",
     "python3",
     "redis-tools",
     "rsync",

@@ -1,6 +1,8 @@
 //! Starting machines: keys and small files each gets before its first boot, the boot itself, and waiting until its
 //! systemd says `running`. The work inside the machine's own mount namespace is `tests/lab/machine.sh`.
 
+use super::Lab;
+use super::authority;
 use super::cache;
 use super::machine::Machine;
 use super::network;
@@ -21,15 +23,9 @@ const PATIENCE: Duration = Duration::from_secs(180);
 /// `admin`'s user and group number in the root trees (`build.sh`).
 const ADMIN: u32 = 1000;
 
-/// The services of a mail server, masked on a machine that shall be quiet.
-const MAIL_UNITS: &[&str] = &[
-    "dovecot.service",
-    "dovecot.socket",
-    "mariadb.service",
-    "postfix.service",
-    "redis-server.service",
-    "rspamd.service",
-];
+/// The services of a mail server besides Postfix, masked on a machine that shall be quiet.
+const MAIL_UNITS: &[&str] =
+    &["dovecot.service", "dovecot.socket", "mariadb.service", "redis-server.service", "rspamd.service"];
 
 /// For each base the folders that a root is laid over, topmost first, as the overlay takes them. Builds what is
 /// missing, all of them at once: a build is half waiting for the network.
@@ -46,7 +42,7 @@ pub(super) fn lower(bases: &[Base]) -> Result<Vec<String>> {
 fn lower_of(base: Base) -> Result<String> {
     Ok(match base {
         Base::Layer(layer) => format!("{}:{}", layer.path()?.display(), layer.suite().tree()?.display()),
-        Base::Tree(suite) | Base::Quiet(suite) => suite.tree()?.display().to_string(),
+        Base::Tree(_) | Base::Quiet(_) | Base::Sender => base.suite().tree()?.display().to_string(),
     })
 }
 
@@ -127,12 +123,8 @@ fn write_files(spec: &LabSpec, machine: &MachineSpec, folder: &Path, files: &Pat
     if !machine.root_login {
         put(files, "etc/ssh/sshd_config.d/rehome-lab.conf", "PermitRootLogin no\n", 0o644)?;
     }
-    if let Base::Quiet(_) = machine.base {
-        for unit in MAIL_UNITS {
-            put(files, "etc/systemd/system/.keep", "", 0o644)?;
-            symlink("/dev/null", files.join("etc/systemd/system").join(unit))?;
-        }
-    }
+    write_base(machine.base, files)?;
+    authority::trust(&machine.base.suite().tree()?, files)?;
     for home in ["root", "home/admin"] {
         write_ssh_home(machine, &ssh, files, home)?;
     }
@@ -143,6 +135,24 @@ fn write_files(spec: &LabSpec, machine: &MachineSpec, folder: &Path, files: &Pat
     }
     for entry in fs::read_dir(files.join("home/admin/.ssh"))? {
         chown(entry?.path(), Some(ADMIN), Some(ADMIN))?;
+    }
+    Ok(())
+}
+
+/// What a machine is given that boots from more or less than a layer.
+fn write_base(base: Base, files: &Path) -> Result<()> {
+    let masked: &[&[&str]] = match base {
+        Base::Layer(_) | Base::Tree(_) => &[],
+        Base::Quiet(_) => &[MAIL_UNITS, &["postfix.service"]],
+        Base::Sender => &[MAIL_UNITS],
+    };
+    for unit in masked.iter().copied().flatten() {
+        let units = files.join("etc/systemd/system");
+        fs::create_dir_all(&units)?;
+        symlink("/dev/null", units.join(unit))?;
+    }
+    if base == Base::Sender {
+        put(files, "etc/postfix/main.cf", &String::from_utf8(cache::script("sender.cf")?)?, 0o644)?;
     }
     Ok(())
 }
@@ -227,8 +237,9 @@ pub(super) fn wait(machine: &Machine) -> Result<()> {
 }
 
 /// The name server, in the lab's outside namespace.
-pub(super) fn start_dns(id: &str, folder: &Path) -> Result<()> {
-    let configuration = super::dns::write(&folder.join("dns"), id)?;
+pub(super) fn start_dns(lab: &Lab, folder: &Path) -> Result<()> {
+    let id = &lab.id;
+    let configuration = super::dns::write(&folder.join("dns"), id, &lab.machines)?;
     let log = File::create(folder.join("dns/log"))?;
     let inner = super::machine::outside(id, "knotd")?;
     let mut command = Command::new("setsid");

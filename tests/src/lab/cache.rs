@@ -29,6 +29,8 @@ pub enum Layer {
     Old,
     /// Debian 12 as the guide sets it up: the schema without rows, no mail.
     New,
+    /// Debian 11 like [`Layer::Old`], smaller, with one domain of its own.
+    Other,
 }
 
 impl Suite {

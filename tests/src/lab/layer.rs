@@ -2,9 +2,9 @@
 //! A layer holds nothing that belongs to one machine: no host key, no machine id, no authorized key, no journal.
 
 use super::Lab;
+use super::authority;
 use super::cache::{self, Layer, Suite};
 use super::spec::LabSpec;
-use crate::seed;
 use anyhow::{Context, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,12 +23,15 @@ const NOT_KEPT: &[&str] = &[
     "var/log/journal",
 ];
 
+/// What makes an old server out of a configured one, in this order.
+const SEEDS: [&str; 2] = ["seed.py", "seed_system.py"];
+
 impl Layer {
     /// The root tree it lies over.
     #[must_use]
     pub fn suite(self) -> Suite {
         match self {
-            Self::Old => Suite::Bullseye,
+            Self::Old | Self::Other => Suite::Bullseye,
             Self::New => Suite::Bookworm,
         }
     }
@@ -37,7 +40,36 @@ impl Layer {
         match self {
             Self::Old => "old",
             Self::New => "new",
+            Self::Other => "other",
         }
+    }
+
+    /// The last octet of the address it is made at, which is the one it boots with.
+    fn octet(self) -> u8 {
+        match self {
+            Self::Old => 11,
+            Self::New => 12,
+            Self::Other => 15,
+        }
+    }
+
+    /// What it is seeded with, if with anything: a file of `tests/lab`.
+    fn accounts(self) -> Option<&'static str> {
+        match self {
+            Self::Old => Some("accounts.json"),
+            Self::New => None,
+            Self::Other => Some("other.json"),
+        }
+    }
+
+    /// The files it is made from, all of them: its name holds their hash.
+    fn made_from(self) -> Vec<&'static str> {
+        let mut files = vec!["machine.sh", "ispmail.sh"];
+        if let Some(accounts) = self.accounts() {
+            files.extend(SEEDS);
+            files.push(accounts);
+        }
+        files
     }
 
     /// The layer, made now if it is not there yet; its root tree too.
@@ -46,23 +78,25 @@ impl Layer {
     /// A script of the lab failed on the machine.
     pub fn path(self) -> Result<PathBuf> {
         self.suite().tree()?;
-        let mut parts = vec![self.suite().key()?.into_bytes()];
-        for script in ["machine.sh", "ispmail.sh", "seed.py", "accounts.json"] {
-            parts.push(cache::script(script)?);
+        let mut parts = vec![self.suite().key()?.into_bytes(), authority::identity()?];
+        for file in self.made_from() {
+            parts.push(cache::script(file)?);
         }
         let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
         cache::made("layers", self.name(), &cache::hash(&parts)?, |out, _| self.build(out))
     }
 
     fn build(self, out: &Path) -> Result<()> {
-        let octet = if self == Self::Old { 11 } else { 12 };
-        let lab = Lab::start(&LabSpec::bare(self.name(), octet, self.suite()))?;
+        let lab = Lab::start(&LabSpec::bare(self.name(), self.octet(), self.suite()))?;
         let machine = lab.machine(self.name());
+        machine.push(&authority::authority()?.join(self.name()).join(""), "/etc/letsencrypt/")?;
         let script = String::from_utf8(cache::script("ispmail.sh")?)?;
         machine.sh(&script).context("ispmail.sh")?;
-        if self == Self::Old {
-            let said = machine.python("seed.py", &[], seed::ACCOUNTS_JSON.as_bytes()).context("seed.py")?;
-            eprint!("lab: {}", String::from_utf8_lossy(&said));
+        if let Some(accounts) = self.accounts() {
+            let accounts = cache::script(accounts)?;
+            for seed in SEEDS {
+                eprint!("lab: {}", String::from_utf8_lossy(&machine.python(seed, &[], &accounts)?));
+            }
         }
         lab.shut_down(self.name())?;
         keep(&machine.upper(), out)

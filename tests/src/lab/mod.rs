@@ -2,6 +2,7 @@
 //! Everything carries the lab's id and is gone when the handle is dropped; nothing of this machine is changed.
 //! `spec.rs` says what to boot, `cache.rs` and `layer.rs` what from, `registry.rs` how leftovers are found.
 
+mod authority;
 mod available;
 mod boot;
 mod cache;
@@ -14,6 +15,7 @@ mod network;
 mod registry;
 mod spec;
 
+pub use authority::authority;
 pub use available::{PACKAGES, available, ensure_packages, ready};
 pub(crate) use cache::scripts;
 pub use cache::{Layer, Suite, cache_dir, libc_link_arguments, libc_tree};
@@ -39,12 +41,12 @@ pub struct Lab {
     persistent: bool,
 }
 
-/// Builds what labs boot from, as far as it is not there yet: both root trees and both layers, two at a time.
+/// Builds what labs boot from, as far as it is not there yet: root trees and layers, beside each other.
 ///
 /// # Errors
 /// A build failed.
 pub fn prepare() -> Result<()> {
-    boot::lower(&[Base::Layer(Layer::Old), Base::Layer(Layer::New)])?;
+    boot::lower(&[Layer::Old, Layer::New, Layer::Other].map(Base::Layer))?;
     Ok(())
 }
 
@@ -122,7 +124,7 @@ impl Lab {
         network::create(&self.id)?;
         boot::make_keys(spec, &folder)?;
         boot::write_outside_etc(spec, &self.id, &folder)?;
-        boot::start_dns(&self.id, &folder)?;
+        boot::start_dns(self, &folder)?;
         for (machine, handle) in spec.machines.iter().zip(&self.machines) {
             network::add_machine(&self.id, machine)?;
             boot::prepare(spec, machine, &folder)?;
@@ -223,6 +225,18 @@ impl Lab {
     #[must_use]
     pub fn third(&self) -> &Machine {
         self.machine("third")
+    }
+
+    /// The machine `sender`.
+    #[must_use]
+    pub fn sender(&self) -> &Machine {
+        self.machine("sender")
+    }
+
+    /// The machine `other`.
+    #[must_use]
+    pub fn other(&self) -> &Machine {
+        self.machine("other")
     }
 
     /// A command on the lab's outside, 10.77.0.1: it reaches the machines by name, resolves names at the lab's

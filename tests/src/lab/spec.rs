@@ -31,7 +31,7 @@ pub enum Disk {
 /// One machine.
 #[derive(Debug, Clone)]
 pub struct MachineSpec {
-    /// Its host name: `old`, `new` or `third`.
+    /// Its host name: `old`, `new`, `third`, `sender` or `other`.
     pub name: String,
     /// The last octet of its address, 10.77.0.x.
     pub octet: u8,
@@ -52,6 +52,20 @@ pub enum Base {
     Tree(Suite),
     /// The bare root tree with the mail system's services masked: a place to run rehome on.
     Quiet(Suite),
+    /// The root tree of Debian 12 as a stranger's mail server: Postfix, set up by `tests/lab/sender.cf`, and nothing else.
+    Sender,
+}
+
+impl Base {
+    /// The Debian release of its root tree.
+    #[must_use]
+    pub fn suite(self) -> Suite {
+        match self {
+            Self::Layer(layer) => layer.suite(),
+            Self::Tree(suite) | Self::Quiet(suite) => suite,
+            Self::Sender => Suite::Bookworm,
+        }
+    }
 }
 
 impl LabSpec {
@@ -88,6 +102,22 @@ impl LabSpec {
     pub fn with_third(mut self) -> Self {
         let third = MachineSpec::named("third", 13, Base::Quiet(Suite::Bookworm));
         self.machines.push(third);
+        self
+    }
+
+    /// Also `sender`, a mail server out in the world with a domain of its own, `elsewhere.lab.test`: it sends by MX
+    /// look-up, keeps a queue, and tries again every few seconds. Bounces arrive in its `/var/mail/sender`.
+    #[must_use]
+    pub fn with_sender(mut self) -> Self {
+        self.machines.push(MachineSpec::named("sender", 14, Base::Sender));
+        self
+    }
+
+    /// Also `other`, a second old server (Debian 11) with a domain of its own, `other.example`, whose rows have the
+    /// same ids as those of `old`.
+    #[must_use]
+    pub fn with_other(mut self) -> Self {
+        self.machines.push(MachineSpec::named("other", 15, Base::Layer(Layer::Other)));
         self
     }
 
