@@ -1,6 +1,7 @@
 //! End to end tests: one module for each topic, each test on machines of its own. `rehome_tests::harness` runs them.
 //! To add one: write a `fn() -> anyhow::Result<()>` in a module here and name it in that module's `lab_tests!`.
 
+mod accounting;
 mod checks;
 mod faults;
 mod kills;
@@ -26,6 +27,7 @@ fn main() -> std::process::ExitCode {
     tests.extend(kills::tests());
     tests.extend(migration::tests());
     tests.extend(whole::tests());
+    tests.extend(accounting::tests());
     let done = rehome_tests::harness::main(tests);
     rehome::clean_up();
     done
