@@ -1,14 +1,19 @@
-//! The postfix phase, in four parts: `net-on` (nothing bounces; old takes mail without Dovecot), `forward` (old hands its
-//! mail to new), `watch` (until old is quiet), `net-off`. Invariant: a mail that was accepted is queued, delivered or
-//! handed on; nothing is deleted but what the operator named. `settings` knows postconf, `queue` the queues, `watch` waits.
+//! The postfix phase, in five parts: `to-old` (new hands to old what it gets already), `net-on` (nothing bounces; old keeps its
+//! mail without Dovecot), `forward` (old hands its mail to new), `watch` (until old is quiet), `net-off`.
+//! Invariant: a mail that was accepted is queued, delivered or handed on, once; nothing is deleted but what the operator
+//! named. `net` is the safety net, `handing` who hands mail to whom, `watch` waits, `troubles` reads mail logs.
 
+mod handing;
+mod net;
 mod queue;
 mod settings;
+mod troubles;
 mod watch;
 
 use rehome_sdk::prelude::*;
 
-use settings::{Setting, reload};
+use handing::{own_domains, own_domains_words, to, trust};
+use settings::{HELD, Setting, UNEXPANDED};
 
 rehome_sdk::manifest!();
 rehome_sdk::phase!(Postfix);
@@ -32,7 +37,9 @@ pub struct Config {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Part {
-    /// nothing bounces; old takes mail without Dovecot
+    /// until the cutover new hands to old what it gets
+    ToOld,
+    /// nothing bounces; old keeps its mail without Dovecot
     NetOn,
     /// old hands its mail to new
     Forward,
@@ -44,6 +51,10 @@ pub enum Part {
 
 /// Remembered while old forwards: since when.
 const FORWARDS: &str = "forwards-since";
+/// Remembered once new hands its mail back to old, by undo: it goes on doing so.
+const HANDS_BACK: &str = "hands-back";
+/// Remembered while the safety net is on, and after: since when.
+const NET_ON: &str = "net-on-since";
 /// Remembered once the safety net is off again.
 const NET_OFF: &str = "net-off";
 
@@ -58,6 +69,12 @@ impl Phase for Postfix {
             }
         }
         match ctx.config.part {
+            Part::ToOld => {
+                let own = own_domains()?;
+                if !own.is_empty() {
+                    found.warning("Postfix on new", own_domains_words(&own));
+                }
+            }
             Part::NetOn => settings::check(&mut found)?,
             Part::Forward => settings::check_forward(&ctx.config, &mut found)?,
             Part::Watch | Part::NetOff => {}
@@ -76,11 +93,22 @@ impl Phase for Postfix {
             Ok(())
         };
         match ctx.config.part {
+            Part::ToOld if journal::recall(FORWARDS)?.is_none() && own_domains()?.is_empty() => {
+                show(Setting::Aliases(Side::New), UNEXPANDED)?;
+                show(Setting::Transport(Side::New), &to(&ctx.config.old_host))?;
+            }
+            Part::ToOld => {}
             Part::NetOn => {
                 for side in SIDES {
                     show(Setting::Bounces(side), "yes")?;
                 }
                 show(Setting::Login, "no")?;
+                if settings::aliases_can_travel()? {
+                    show(Setting::Aliases(Side::Old), UNEXPANDED)?;
+                }
+                if journal::recall(FORWARDS)?.is_none() {
+                    show(Setting::Transport(Side::Old), HELD)?;
+                }
             }
             Part::Forward => {
                 show(Setting::Trust, &trust(&ctx.config))?;
@@ -97,10 +125,11 @@ impl Phase for Postfix {
 
     fn apply(ctx: &Context<Config>) -> Result<(), Failure> {
         match ctx.config.part {
-            Part::NetOn => net_on(),
-            Part::Forward => forward(&ctx.config),
+            Part::ToOld => handing::to_old(&ctx.config),
+            Part::NetOn => net::on(),
+            Part::Forward => handing::forward(&ctx.config),
             Part::Watch => watch::apply(&ctx.config),
-            Part::NetOff => net_off(),
+            Part::NetOff => net::off(),
         }
     }
 
@@ -116,6 +145,10 @@ impl Phase for Postfix {
             Ok(())
         };
         match ctx.config.part {
+            Part::ToOld if journal::recall(FORWARDS)?.is_some() || !own_domains()?.is_empty() => {
+                found.ok("virtual_transport on new", "new keeps the mail that it gets");
+            }
+            Part::ToOld => is(Setting::Transport(Side::New), &to(&ctx.config.old_host))?,
             Part::NetOn if journal::recall(NET_OFF)?.is_some() => {
                 found.ok("safety net", "was on, and is off again");
             }
@@ -124,6 +157,9 @@ impl Phase for Postfix {
                     is(Setting::Bounces(side), "yes")?;
                 }
                 is(Setting::Login, "no")?;
+                if settings::aliases_can_travel()? {
+                    is(Setting::Aliases(Side::Old), UNEXPANDED)?;
+                }
             }
             Part::Forward => {
                 is(Setting::Trust, &trust(&ctx.config))?;
@@ -147,95 +183,14 @@ impl Phase for Postfix {
 
     fn undo(ctx: &Context<Config>) -> Result<(), Failure> {
         match ctx.config.part {
-            Part::NetOn => net_on_back(),
-            Part::Forward => forward_back(&ctx.config),
+            Part::ToOld => handing::to_old_back(&ctx.config),
+            Part::NetOn => net::on_back(),
+            Part::Forward => handing::forward_back(&ctx.config),
             Part::Watch => Ok(()),
             // Nothing bounces while the rest is taken back either: undoing net-on puts the former value back.
             Part::NetOff => journal::forget(NET_OFF),
         }
     }
-}
-
-fn to(host: &str) -> String {
-    format!("smtp:[{host}]:25")
-}
-
-fn trust(config: &Config) -> String {
-    format!("inline:{{ {{{}=DISABLE}} }}", config.old_host)
-}
-
-fn net_on() -> Result<(), Failure> {
-    for side in SIDES {
-        if Setting::Bounces(side).now()? != "yes" {
-            requests::exec::BOUNCES_OFF.on(side).run()?;
-        }
-    }
-    if Setting::Login.now()? != "no" {
-        requests::exec::LOGIN_OFF.on(Side::Old).run()?;
-    }
-    for side in SIDES {
-        reload(side)?;
-        Setting::Bounces(side).must_be("yes")?;
-    }
-    Setting::Login.must_be("no")
-}
-
-fn net_on_back() -> Result<(), Failure> {
-    for side in SIDES {
-        requests::exec::BOUNCES_BACK.on(side).run()?;
-    }
-    requests::exec::LOGIN_BACK.on(Side::Old).run()?;
-    SIDES.into_iter().try_for_each(reload)
-}
-
-fn net_off() -> Result<(), Failure> {
-    for side in SIDES {
-        Setting::Bounces(side).now()?;
-        requests::exec::BOUNCES_BACK.on(side).run()?;
-        reload(side)?;
-    }
-    journal::remember(NET_OFF, "yes")
-}
-
-fn forward(config: &Config) -> Result<(), Failure> {
-    // What was there is read, and so remembered by the host, before anything of it changes.
-    Setting::Trust.now()?;
-    let on_new = Setting::Transport(Side::New).now()?;
-    let on_old = Setting::Transport(Side::Old).now()?;
-    if on_new == to(&config.old_host) {
-        requests::exec::TRANSPORT_BACK.on(Side::New).run()?;
-    }
-    if Setting::Trust.now()? != trust(config) {
-        requests::exec::TRUST.on(Side::New).run()?;
-    }
-    reload(Side::New)?;
-    Setting::Trust.must_be(&trust(config))?;
-    if on_old != to(&config.new_host) {
-        requests::exec::FORWARD.on(Side::Old).run()?;
-    }
-    reload(Side::Old)?;
-    Setting::Transport(Side::Old).must_be(&to(&config.new_host))?;
-    if journal::recall(FORWARDS)?.is_none() {
-        journal::remember(FORWARDS, clock::now().to_string())?;
-    }
-    requests::exec::FLUSH.on(Side::Old).run()?;
-    queue::drain(Side::Old)
-}
-
-fn forward_back(config: &Config) -> Result<(), Failure> {
-    requests::exec::TRANSPORT_BACK.on(Side::Old).run()?;
-    reload(Side::Old)?;
-    if Setting::Transport(Side::New).now()? != to(&config.old_host) {
-        requests::exec::FORWARD_BACK.on(Side::New).run()?;
-    }
-    reload(Side::New)?;
-    Setting::Transport(Side::New).must_be(&to(&config.old_host))?;
-    requests::exec::FLUSH.on(Side::New).run()?;
-    queue::drain(Side::New)?;
-    requests::exec::TRUST_BACK.on(Side::New).run()?;
-    reload(Side::New)?;
-    report::warning("new goes on handing its mail to old: let it run until the world has forgotten it");
-    journal::forget(FORWARDS)
 }
 
 #[cfg(test)]
