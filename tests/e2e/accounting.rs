@@ -117,7 +117,7 @@ fn migrate(rehome: &Rehome<'_>, people: &People) -> Result<()> {
     rehome.expect(5, &["apply"])?;
     ensure!(rehome.waits_at()? == "downtime", "it waits at {}", rehome.waits_at()?);
     busy(people.count() + 40)?;
-    rehome.expect(5, &["apply", "--again", "mail-hot"])?;
+    rehome.expect(0, &["apply", "--again", "mail-hot"])?;
     rehome.expect(0, &["answer", "downtime", "go-on", "yes"])?;
     rehome.expect(5, &["apply"])?;
     ensure!(rehome.waits_at()? == "watch", "it waits at {}", rehome.waits_at()?);

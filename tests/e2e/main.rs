@@ -9,6 +9,7 @@ mod lab;
 mod leftovers;
 mod migration;
 mod oracles;
+mod postfix;
 mod refusals;
 mod rehome;
 mod whole;
@@ -27,6 +28,7 @@ fn main() -> std::process::ExitCode {
     tests.extend(kills::tests());
     tests.extend(migration::tests());
     tests.extend(whole::tests());
+    tests.extend(postfix::tests());
     tests.extend(accounting::tests());
     let done = rehome_tests::harness::main(tests);
     rehome::clean_up();
