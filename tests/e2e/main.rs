@@ -1,6 +1,7 @@
 //! End to end tests: one module for each topic, each test on machines of its own. `rehome_tests::harness` runs them.
 //! To add one: write a `fn() -> anyhow::Result<()>` in a module here and name it in that module's `lab_tests!`.
 
+mod accounting;
 mod certificates;
 mod checks;
 mod faults;
@@ -9,15 +10,16 @@ mod lab;
 mod leftovers;
 mod migration;
 mod oracles;
+mod postfix;
 mod refusals;
 mod rehome;
-mod rspamd;
 mod retire;
-mod webmail;
-mod wheezy;
+mod rspamd;
 mod troubles;
 mod two_into_one;
 mod undo;
+mod webmail;
+mod wheezy;
 mod whole;
 
 fn main() -> std::process::ExitCode {
@@ -42,6 +44,8 @@ fn main() -> std::process::ExitCode {
     tests.extend(undo::tests());
     tests.extend(troubles::tests());
     tests.extend(two_into_one::tests());
+    tests.extend(postfix::tests());
+    tests.extend(accounting::tests());
     let done = rehome_tests::harness::main(tests);
     rehome::clean_up();
     done

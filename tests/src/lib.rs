@@ -2,9 +2,11 @@
 //! Whatever a lab makes on this machine is gone when its handle is dropped, or swept by the next lab's start.
 //! Begin at [`lab::Lab`]; what tests look like is in `tests/e2e/`.
 
+pub mod accounting;
 pub mod harness;
 pub mod lab;
 pub mod oracle;
 pub mod process;
 pub mod seed;
 pub mod traffic;
+pub mod users;

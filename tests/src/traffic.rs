@@ -1,25 +1,26 @@
 //! Mail that keeps arriving while a server moves: sent by SMTP from the lab's outside at a steady rate.
 //! What got a 250 is the server's responsibility: every token in [`Sent::accepted`] must be found, once, at the end.
+//! `users.rs` does the same with what users do.
 
 use crate::lab::{Lab, Machine, scripts};
 use anyhow::{Context, Result};
 use serde::Deserialize;
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Stdio};
+use serde::de::DeserializeOwned;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, Command, Stdio};
 use std::thread::JoinHandle;
 
 /// A running sender. Dropped without [`Traffic::stop`], it ends too.
 #[derive(Debug)]
-pub struct Traffic {
-    child: Child,
-    reader: Option<JoinHandle<Result<Vec<Answer>>>>,
-}
+pub struct Traffic(Running<Answer>);
 
 /// One mail and what the server said to it.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Answer {
     /// In the subject, and before the `@` of the Message-ID.
     pub token: String,
+    /// Envelope and header sender.
+    pub sender: String,
     /// Envelope and header recipient.
     pub recipient: String,
     /// SMTP reply code; 0 where there was no answer: such a mail may have arrived or not.
@@ -45,36 +46,95 @@ impl Traffic {
     /// # Errors
     /// Python cannot be started.
     pub fn start(lab: &Lab, machine: &Machine, run: &str, rate: f64, recipients: &[&str]) -> Result<Self> {
+        Self::start_from(lab, machine, run, rate, &["sender@lab.test"], recipients)
+    }
+
+    /// The same, from each of these envelope senders in turn.
+    ///
+    /// # Errors
+    /// Python cannot be started.
+    pub fn start_from(
+        lab: &Lab,
+        machine: &Machine,
+        run: &str,
+        rate: f64,
+        senders: &[&str],
+        recipients: &[&str],
+    ) -> Result<Self> {
         let mut command = lab.command("python3")?;
-        command.arg(scripts().join("traffic.py")).args([machine.address(), &rate.to_string(), run]).args(recipients);
-        let mut child =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("cannot start traffic.py")?;
-        let stdout = child.stdout.take().context("traffic.py has no output")?;
-        let reader = std::thread::spawn(move || {
-            let parse = |line: std::io::Result<String>| -> Result<Answer> { Ok(serde_json::from_str(&line?)?) };
-            BufReader::new(stdout).lines().map(parse).collect()
-        });
-        Ok(Self { child, reader: Some(reader) })
+        command.env("SENDERS", senders.join(" ")).arg(scripts().join("traffic.py"));
+        command.args([machine.address(), &rate.to_string(), run]).args(recipients);
+        Ok(Self(Running::start(command, "")?))
+    }
+
+    /// How many mails have had their answer so far.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.count()
     }
 
     /// Lets the mail being sent have its answer, sends no more, and gives all answers.
     ///
     /// # Errors
     /// The sender ended otherwise.
-    pub fn stop(mut self) -> Result<Sent> {
-        drop(self.child.stdin.take());
-        let reader = self.reader.take().context("the sender was stopped before")?;
-        let answers = reader.join().map_err(|_| anyhow::anyhow!("reading the sender's answers panicked"))??;
-        let status = self.child.wait()?;
-        anyhow::ensure!(status.success(), "traffic.py ended with {status}");
-        Ok(Sent(answers))
+    pub fn stop(self) -> Result<Sent> {
+        Ok(Sent(self.0.stop()?))
     }
 }
 
-impl Drop for Traffic {
+/// A program that writes a JSON line for each thing it did, until its standard input is closed.
+#[derive(Debug)]
+pub(crate) struct Running<T> {
+    child: Child,
+    reader: Option<JoinHandle<Result<Vec<T>>>>,
+    count: std::sync::Arc<std::sync::atomic::AtomicUsize>,
+}
+
+impl<T: DeserializeOwned + Send + 'static> Running<T> {
+    /// Starts it; `told` is the first of its standard input.
+    pub(crate) fn start(mut command: Command, told: &str) -> Result<Self> {
+        let name = format!("{command:?}");
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot start {name}"))?;
+        child.stdin.as_mut().context("it has no input")?.write_all(told.as_bytes())?;
+        let stdout = child.stdout.take().context("it has no output")?;
+        let count = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let counted = std::sync::Arc::clone(&count);
+        let reader = std::thread::spawn(move || {
+            let parse = |line: std::io::Result<String>| -> Result<T> {
+                counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                Ok(serde_json::from_str(&line?)?)
+            };
+            BufReader::new(stdout).lines().map(parse).collect()
+        });
+        Ok(Self { child, reader: Some(reader), count })
+    }
+}
+
+impl<T> Running<T> {
+    /// How many lines it has written.
+    pub(crate) fn count(&self) -> usize {
+        self.count.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Closes its input, waits for its end, and gives all its lines.
+    pub(crate) fn stop(mut self) -> Result<Vec<T>> {
+        drop(self.child.stdin.take());
+        let reader = self.reader.take().context("it was stopped before")?;
+        let lines = reader.join().map_err(|_| anyhow::anyhow!("reading its lines panicked"))??;
+        let status = self.child.wait()?;
+        anyhow::ensure!(status.success(), "a program of the lab ended with {status}");
+        Ok(lines)
+    }
+}
+
+impl<T> Drop for Running<T> {
     fn drop(&mut self) {
         drop(self.child.stdin.take());
-        // The shell and `ip` become the sender itself, so this is its own process.
+        // The shell and `ip` become the program itself, so this is its own process.
         drop(self.child.kill());
         drop(self.child.wait());
     }

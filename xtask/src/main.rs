@@ -1,5 +1,6 @@
 //! `cargo xtask`: the project's own commands. Each is one file; what they share of cargo is in `cargo.rs`.
 
+mod account;
 mod bench;
 mod build;
 mod cargo;
@@ -23,6 +24,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Run all tests: unit, command line, lab
     Test(test::TestArgs),
+    /// Move a server in the lab while mail flows in, and account for every mail
+    Account(account::AccountArgs),
     /// Build the phases into target/components
     Build,
     /// Start, stop and enter the lab: real Debian mail servers on this machine
@@ -37,6 +40,7 @@ fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
+        Command::Account(args) => account::run(&args),
         Command::Build => {
             for path in build::components()? {
                 println!("{}", path.display());

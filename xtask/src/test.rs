@@ -1,5 +1,8 @@
 //! `cargo xtask test`: everything that has to hold. The lab's machines are built while cargo compiles.
 
+use std::ffi::OsString;
+use std::thread::JoinHandle;
+
 use anyhow::Context;
 
 use crate::{build, cargo};
@@ -18,32 +21,59 @@ pub struct TestArgs {
     rest: Vec<String>,
 }
 
+/// What tests in the lab need of cargo, and the lab's machines, being built.
+pub struct Lab {
+    environment: Vec<(&'static str, OsString)>,
+    machines: Option<JoinHandle<anyhow::Result<()>>>,
+}
+
+impl Lab {
+    /// Begins to build the machines.
+    ///
+    /// # Errors
+    /// No lab can run here, or its packages cannot be had.
+    pub fn prepare() -> anyhow::Result<Lab> {
+        rehome_tests::lab::available().map_err(anyhow::Error::msg)?;
+        rehome_tests::lab::ensure_packages()?;
+        // The tests' own binary runs on the lab's machines, so it is linked for the oldest Debian among them.
+        let environment = vec![("REHOME_LIBC_TREE", rehome_tests::lab::libc_tree()?.into_os_string())];
+        Ok(Lab { environment, machines: Some(std::thread::spawn(rehome_tests::lab::prepare)) })
+    }
+
+    /// None: its tests are skipped, and say why.
+    fn off(reason: String) -> Lab {
+        eprintln!("no lab here: {reason}");
+        Lab { environment: vec![("REHOME_LAB_OFF", reason.into())], machines: None }
+    }
+
+    /// What to set for cargo.
+    pub fn environment(&self) -> Vec<(&'static str, OsString)> {
+        self.environment.clone()
+    }
+
+    /// Builds components, `rehome` and the tests, and waits for the machines.
+    pub fn build(mut self) -> anyhow::Result<Lab> {
+        build::components()?;
+        cargo::run(cargo::workspace("test").envs(self.environment()).arg("--no-run"))?;
+        if let Some(machines) = self.machines.take() {
+            machines.join().map_err(|_| anyhow::anyhow!("it broke off"))?.context("cannot build the lab's machines")?;
+        }
+        Ok(self)
+    }
+}
+
 pub fn run(args: &TestArgs) -> anyhow::Result<()> {
     let lab = if args.no_lab { Err("asked to, by --no-lab".to_string()) } else { rehome_tests::lab::available() };
-    // The tests' own binary runs on the lab's machines, so it is linked for the oldest Debian among them.
-    let mut environment = Vec::new();
-    let mut machines = None;
-    match lab {
-        Ok(()) => {
-            rehome_tests::lab::ensure_packages()?;
-            environment.push(("REHOME_LIBC_TREE", rehome_tests::lab::libc_tree()?.into_os_string()));
-            machines = Some(std::thread::spawn(rehome_tests::lab::prepare));
-        }
-        Err(reason) => {
-            eprintln!("no lab here: {reason}");
-            environment.push(("REHOME_LAB_OFF", reason.into()));
-        }
-    }
-    let cargo = |words: &[&str]| {
-        let mut command = cargo::workspace("test");
-        command.envs(environment.clone()).args(words);
-        command
+    let lab = match lab {
+        Ok(()) => Lab::prepare()?,
+        Err(reason) => Lab::off(reason),
     };
-    build::components()?;
-    cargo::run(&mut cargo(&["--no-run"]))?;
-    if let Some(machines) = machines {
-        machines.join().map_err(|_| anyhow::anyhow!("it broke off"))?.context("cannot build the lab's machines")?;
-    }
-    let mut command = cargo(if args.only_lab { &["--test", "e2e"] } else { &["--no-fail-fast"] });
+    let lab = lab.build()?;
+    let mut command = cargo::workspace("test");
+    command.envs(lab.environment()).args(if args.only_lab {
+        ["--test", "e2e"].as_slice()
+    } else {
+        &["--no-fail-fast"]
+    });
     cargo::run(command.arg("--").args(&args.rest))
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use rehome_sdk::files::Kind;
 use rehome_sdk::prelude::*;
 
 use crate::imap::{self, Mailboxes};
@@ -110,21 +111,22 @@ fn compare_some(old: &Counts, names: &[String], found: &mut Findings) -> Result<
     }
     for (name, mailboxes) in &new {
         if let Some(before) = of_old(name) {
-            compare(name, before, mailboxes, found);
+            compare(name, before, mailboxes, found)?;
         }
     }
     Ok(())
 }
 
-/// New may have more (mail arrived since), and nothing less.
-fn compare(user: &str, old: &Mailboxes, new: &Mailboxes, found: &mut Findings) {
+/// New may have more (mail arrived since), and nothing less than old has.
+fn compare(user: &str, old: &Mailboxes, new: &Mailboxes, found: &mut Findings) -> Result<(), Failure> {
     for (name, before) in old {
         let subject = format!("mailbox {name} of {user}");
         let Some(after) = new.get(name) else {
             found.blocker(subject, format!("is not there on new; it holds {} messages on old", before.messages));
             continue;
         };
-        if after.messages < before.messages {
+        // A user may have deleted some after they were counted, until Dovecot on old stopped: its files say how many are left.
+        if after.messages < before.messages && files_on_old(user, name)?.is_none_or(|files| after.messages < files) {
             found
                 .blocker(
                     &subject,
@@ -143,4 +145,27 @@ fn compare(user: &str, old: &Mailboxes, new: &Mailboxes, found: &mut Findings) {
             found.blocker(&subject, format!("gives UIDs again that it gave on old, from {}", after.uid_next));
         }
     }
+    Ok(())
+}
+
+/// How many message files a mailbox of old has; none where its folder is not to be found by the mailbox's name.
+fn files_on_old(user: &str, mailbox: &str) -> Result<Option<u64>, Failure> {
+    let Some((local, domain)) = user.rsplit_once('@') else { return Ok(None) };
+    let mut folder = format!("{domain}/{local}/Maildir/").into_bytes();
+    if !mailbox.eq_ignore_ascii_case("INBOX") {
+        // Maildir++: `A/B` or `A.B` is the folder `.A.B`; a byte of the name is a character here.
+        folder.push(b'.');
+        folder
+            .extend(mailbox.chars().map(|c| u8::try_from(c).unwrap_or(b'?')).map(|b| if b == b'/' { b'.' } else { b }));
+        folder.push(b'/');
+    }
+    let mut files = 0;
+    for part in [b"cur", b"new"] {
+        match requests::tree::MAIL.on(Side::Old).list(&[&folder[..], part].concat(), 1) {
+            Ok(entries) => files += entries.iter().filter(|entry| entry.kind == Kind::File).count() as u64,
+            Err(failure @ Failure::Unreachable(_)) => return Err(failure),
+            Err(_) => return Ok(None),
+        }
+    }
+    Ok(Some(files))
 }

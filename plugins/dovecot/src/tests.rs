@@ -1,6 +1,7 @@
 //! Unit tests of the phase against the test host.
 
 use rehome_sdk::exec::Output;
+use rehome_sdk::files::{Entry, Kind};
 use rehome_sdk::test::Host;
 use serde_json::{Value, json};
 
@@ -183,12 +184,36 @@ fn resync_starts_new_closed_and_compares_before_anybody_can_reach_it() {
     assert!(!host.calls().contains(&"exec.counts on new: jane@example.org".to_string()));
 }
 
+fn files(names: &[&str]) -> Vec<Entry> {
+    let file = |name: &&str| Entry {
+        path: name.as_bytes().to_vec(),
+        kind: Kind::File,
+        size: 1,
+        modified: 0,
+        mode: 0o600,
+        owner: "vmail".into(),
+        links: 1,
+    };
+    names.iter().map(file).collect()
+}
+
 #[test]
 fn fewer_messages_or_another_uidvalidity_keep_new_closed() {
     for (messages, uid_validity, why) in [(2, 7, "holds 2 messages on new, and held 3"), (3, 8, "UIDVALIDITY")] {
-        let said = after_stop(messages, uid_validity).apply::<Dovecot>(part("resync")).unwrap_err().words();
+        let mut host = after_stop(messages, uid_validity);
+        host.list("mail", Side::Old).gives(files(&["1.a:2,S", "2.b:2,S", "3.c:2,"])).gives(files(&[]));
+        let said = host.apply::<Dovecot>(part("resync")).unwrap_err().words();
         assert!(said.contains(why) && said.contains("mailbox INBOX of john"), "{said}");
     }
+}
+
+#[test]
+fn what_a_user_deleted_after_the_count_is_not_missing() {
+    let mut host = after_stop(2, 7);
+    host.exec("counts", Side::New).anew().says(&imap(2, 7).replace("UIDNEXT 3", "UIDNEXT 4"));
+    host.list("mail", Side::Old).gives(files(&["1.a:2,S"])).gives(files(&["2.b"]));
+    host.apply::<Dovecot>(part("resync")).unwrap();
+    assert!(host.calls().iter().any(|call| call.contains("tree.mail on old")), "{:?}", host.calls());
 }
 
 #[test]

@@ -1,15 +1,20 @@
-//! The postfix phase, in four parts: `net-on` (nothing bounces; old takes mail without Dovecot), `forward` (old hands its
-//! mail to new), `watch` (until old is quiet), `net-off`. Invariant: a mail that was accepted is queued, delivered or
-//! handed on; nothing is deleted but what the operator named. `settings` knows postconf, `queue` the queues, `watch` waits.
+//! The postfix phase, in five parts: `to-old` (new hands to old what it gets already), `net-on` (nothing bounces; old keeps its
+//! mail without Dovecot), `forward` (old hands its mail to new), `watch` (until old is quiet), `net-off`.
+//! Invariant: a mail that was accepted is queued, delivered or handed on, once; nothing is deleted but what the operator
+//! named. `net` is the safety net, `handing` who hands mail to whom, `watch` waits, `troubles` reads mail logs.
 
 mod back;
+mod handing;
+mod net;
 mod queue;
 mod settings;
+mod troubles;
 mod watch;
 
 use rehome_sdk::prelude::*;
 
-use settings::{Setting, reload};
+use handing::{can_hand_back, to, trust};
+use settings::{HELD, Setting, UNEXPANDED};
 
 rehome_sdk::manifest!();
 rehome_sdk::phase!(Postfix);
@@ -35,7 +40,9 @@ pub struct Config {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Part {
-    /// nothing bounces; old takes mail without Dovecot
+    /// until the cutover new hands to old what it gets
+    ToOld,
+    /// nothing bounces; old keeps its mail without Dovecot
     NetOn,
     /// old hands its mail to new
     Forward,
@@ -47,6 +54,10 @@ pub enum Part {
 
 /// Remembered while old forwards: since when.
 const FORWARDS: &str = "forwards-since";
+/// Remembered once new hands its mail back to old, by undo: it goes on doing so.
+const HANDS_BACK: &str = "hands-back";
+/// Remembered while the safety net is on, and after: since when.
+const NET_ON: &str = "net-on-since";
 /// Remembered once the safety net is off again.
 const NET_OFF: &str = "net-off";
 
@@ -61,6 +72,12 @@ impl Phase for Postfix {
             }
         }
         match ctx.config.part {
+            Part::ToOld => {
+                if let Some(why) = can_hand_back(&ctx.config)? {
+                    found.warning("Postfix on new", why);
+                }
+                back::check(&ctx.config, &mut found)?;
+            }
             Part::NetOn => settings::check(&mut found)?,
             Part::Forward => settings::check_forward(&ctx.config, &mut found)?,
             Part::Watch | Part::NetOff => {}
@@ -79,11 +96,23 @@ impl Phase for Postfix {
             Ok(())
         };
         match ctx.config.part {
+            Part::ToOld if journal::recall(FORWARDS)?.is_some() || can_hand_back(&ctx.config)?.is_some() => {}
+            Part::ToOld if !ctx.config.domains.is_empty() => show(Setting::Detours, &back::detour(&ctx.config))?,
+            Part::ToOld => {
+                show(Setting::Aliases(Side::New), UNEXPANDED)?;
+                show(Setting::Transport(Side::New), &to(&ctx.config.old_host))?;
+            }
             Part::NetOn => {
                 for side in SIDES {
                     show(Setting::Bounces(side), "yes")?;
                 }
                 show(Setting::Login, "no")?;
+                if settings::aliases_can_travel()? {
+                    show(Setting::Aliases(Side::Old), UNEXPANDED)?;
+                }
+                if journal::recall(FORWARDS)?.is_none() {
+                    show(Setting::Transport(Side::Old), HELD)?;
+                }
             }
             Part::Forward => {
                 show(Setting::Trust, &trust(&ctx.config)?)?;
@@ -100,10 +129,11 @@ impl Phase for Postfix {
 
     fn apply(ctx: &Context<Config>) -> Result<(), Failure> {
         match ctx.config.part {
-            Part::NetOn => net_on(),
-            Part::Forward => forward(&ctx.config),
+            Part::ToOld => handing::to_old(&ctx.config),
+            Part::NetOn => net::on(),
+            Part::Forward => handing::forward(&ctx.config),
             Part::Watch => watch::apply(&ctx.config),
-            Part::NetOff => net_off(),
+            Part::NetOff => net::off(),
         }
     }
 
@@ -119,6 +149,11 @@ impl Phase for Postfix {
             Ok(())
         };
         match ctx.config.part {
+            Part::ToOld if journal::recall(FORWARDS)?.is_some() || can_hand_back(&ctx.config)?.is_some() => {
+                found.ok("virtual_transport on new", "new keeps the mail that it gets");
+            }
+            Part::ToOld if !ctx.config.domains.is_empty() => is(Setting::Detours, &back::detour(&ctx.config))?,
+            Part::ToOld => is(Setting::Transport(Side::New), &to(&ctx.config.old_host))?,
             Part::NetOn if journal::recall(NET_OFF)?.is_some() => {
                 found.ok("safety net", "was on, and is off again");
             }
@@ -127,6 +162,9 @@ impl Phase for Postfix {
                     is(Setting::Bounces(side), "yes")?;
                 }
                 is(Setting::Login, "no")?;
+                if settings::aliases_can_travel()? {
+                    is(Setting::Aliases(Side::Old), UNEXPANDED)?;
+                }
             }
             Part::Forward => {
                 is(Setting::Trust, &trust(&ctx.config)?)?;
@@ -150,114 +188,14 @@ impl Phase for Postfix {
 
     fn undo(ctx: &Context<Config>) -> Result<(), Failure> {
         match ctx.config.part {
-            Part::NetOn => net_on_back(),
-            Part::Forward => forward_back(&ctx.config),
+            Part::ToOld => handing::to_old_back(&ctx.config),
+            Part::NetOn => net::on_back(),
+            Part::Forward => handing::forward_back(&ctx.config),
             Part::Watch => Ok(()),
             // Nothing bounces while the rest is taken back either: undoing net-on puts the former value back.
             Part::NetOff => journal::forget(NET_OFF),
         }
     }
-}
-
-fn to(host: &str) -> String {
-    format!("smtp:[{host}]:25")
-}
-
-/// What smtpd_milter_maps should be on new. Another migration to the same new server may have named this old one already.
-fn trust(config: &Config) -> Result<String, Failure> {
-    let now = Setting::Trust.now()?;
-    if now.contains(&format!("{{{}=DISABLE}}", config.old_host)) {
-        return Ok(now);
-    }
-    Ok(format!("inline:{{ {{{}=DISABLE}} {{{}=DISABLE}} }}", config.old_host, config.other_old_host))
-}
-
-fn net_on() -> Result<(), Failure> {
-    for side in SIDES {
-        if Setting::Bounces(side).now()? != "yes" {
-            requests::exec::BOUNCES_OFF.on(side).run()?;
-        }
-    }
-    if Setting::Login.now()? != "no" {
-        requests::exec::LOGIN_OFF.on(Side::Old).run()?;
-    }
-    for side in SIDES {
-        reload(side)?;
-        Setting::Bounces(side).must_be("yes")?;
-    }
-    Setting::Login.must_be("no")
-}
-
-fn net_on_back() -> Result<(), Failure> {
-    for side in SIDES {
-        requests::exec::BOUNCES_BACK.on(side).run()?;
-        if Setting::Bounces(side).now()? == "yes" {
-            report::warning(&format!(
-                "soft_bounce on {side} is `yes` again, as it was before: once no other migration needs it, `postconf soft_bounce=no`"
-            ));
-        }
-    }
-    requests::exec::LOGIN_BACK.on(Side::Old).run()?;
-    SIDES.into_iter().try_for_each(reload)?;
-    // What came while old's Dovecot was stopped waits there, and Postfix would try it again only minutes later.
-    SIDES.into_iter().rev().try_for_each(|side| requests::exec::FLUSH.on(side).run().map(drop))
-}
-
-fn net_off() -> Result<(), Failure> {
-    for side in SIDES {
-        Setting::Bounces(side).now()?;
-        requests::exec::BOUNCES_BACK.on(side).run()?;
-        // Another migration to the same new server may have spread its net before this one began.
-        if Setting::Bounces(side).now()? == "yes" {
-            report::warning(&format!(
-                "soft_bounce on {side} was `yes` before this migration began; it is `no` from now on"
-            ));
-            requests::exec::BOUNCES_NO.on(side).run()?;
-        }
-        reload(side)?;
-    }
-    journal::remember(NET_OFF, "yes")
-}
-
-fn forward(config: &Config) -> Result<(), Failure> {
-    // What was there is read, and so remembered by the host, before anything of it changes.
-    Setting::Trust.now()?;
-    let on_new = Setting::Transport(Side::New).now()?;
-    let on_old = Setting::Transport(Side::Old).now()?;
-    if on_new == to(&config.old_host) {
-        requests::exec::TRANSPORT_BACK.on(Side::New).run()?;
-    }
-    back::taken_away(config)?;
-    let trust = trust(config)?;
-    if Setting::Trust.now()? != trust {
-        requests::exec::TRUST.on(Side::New).run()?;
-    }
-    reload(Side::New)?;
-    Setting::Trust.must_be(&trust)?;
-    if on_old != to(&config.new_host) {
-        requests::exec::FORWARD.on(Side::Old).run()?;
-    }
-    reload(Side::Old)?;
-    Setting::Transport(Side::Old).must_be(&to(&config.new_host))?;
-    if journal::recall(FORWARDS)?.is_none() {
-        journal::remember(FORWARDS, clock::now().to_string())?;
-    }
-    // On new too: what came for others while its Dovecot was closed would wait for minutes.
-    requests::exec::FLUSH.on(Side::New).run()?;
-    requests::exec::FLUSH.on(Side::Old).run()?;
-    queue::drain(Side::Old)
-}
-
-fn forward_back(config: &Config) -> Result<(), Failure> {
-    requests::exec::TRANSPORT_BACK.on(Side::Old).run()?;
-    reload(Side::Old)?;
-    back::set(config)?;
-    requests::exec::FLUSH.on(Side::New).run()?;
-    queue::drain(Side::New)?;
-    requests::exec::TRUST_BACK.on(Side::New).run()?;
-    reload(Side::New)?;
-    report::warning("new goes on handing its mail to old: let it run until the world has forgotten it");
-    journal::forget(FORWARDS)
 }
 
 #[cfg(test)]

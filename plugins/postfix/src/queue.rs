@@ -12,6 +12,9 @@ const PAUSE_MS: u32 = 2000;
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Queued {
     pub(crate) queue_id: String,
+    /// active, deferred, …
+    #[serde(default)]
+    pub(crate) queue_name: String,
     /// UTC, seconds since 1970
     #[serde(default)]
     pub(crate) arrival_time: u64,
@@ -43,6 +46,13 @@ pub(crate) fn of(side: Side) -> Result<Vec<Queued>, Failure> {
 }
 
 impl Queued {
+    /// Whether any of its recipients is in one of these domains.
+    pub(crate) fn is_for(&self, domains: &[String]) -> bool {
+        let domain = |address: &str| address.rsplit_once('@').map(|(_, domain)| domain.to_string());
+        let known = |domain: String| domains.iter().any(|name| name.eq_ignore_ascii_case(&domain));
+        self.recipients.iter().any(|one| domain(&one.address).is_some_and(known))
+    }
+
     /// "4F2A… from a@b to c@d, c@e, since 2026-11-24 10:00:00 UTC: connection refused".
     pub(crate) fn words(&self) -> String {
         let to: Vec<&str> = self.recipients.iter().map(|recipient| recipient.address.as_str()).collect();

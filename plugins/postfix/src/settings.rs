@@ -1,10 +1,16 @@
 //! Postfix's settings, read by postconf(1). Reading one lets the host remember what it was first: that is what goes back.
+//! What would keep old's mail from its new mailboxes is found here, before.
 
 use std::fmt;
 
 use rehome_sdk::prelude::*;
 
 use crate::{Config, back, requests};
+
+/// Where mail goes that is kept in the queue: there is no such socket.
+pub(crate) const HELD: &str = "lmtp:unix:private/held-by-rehome";
+/// Aliases are left to the next server.
+pub(crate) const UNEXPANDED: &str = "no_address_mappings";
 
 /// A setting that this phase changes.
 #[derive(Debug, Clone, Copy)]
@@ -15,6 +21,8 @@ pub(crate) enum Setting {
     Login,
     /// virtual_transport
     Transport(Side),
+    /// receive_override_options
+    Aliases(Side),
     /// smtpd_milter_maps on new
     Trust,
     /// transport_maps on new
@@ -27,6 +35,7 @@ impl fmt::Display for Setting {
             Setting::Bounces(side) => write!(f, "soft_bounce on {side}"),
             Setting::Login => write!(f, "smtpd_sasl_auth_enable on old"),
             Setting::Transport(side) => write!(f, "virtual_transport on {side}"),
+            Setting::Aliases(side) => write!(f, "receive_override_options on {side}"),
             Setting::Trust => write!(f, "smtpd_milter_maps on new"),
             Setting::Detours => write!(f, "transport_maps on new"),
         }
@@ -40,6 +49,7 @@ impl Setting {
             Setting::Bounces(side) => requests::exec::BOUNCES_WAS.on(side).run()?,
             Setting::Login => requests::exec::LOGIN_WAS.on(Side::Old).run()?,
             Setting::Transport(side) => requests::exec::TRANSPORT_WAS.on(side).run()?,
+            Setting::Aliases(side) => requests::exec::ALIASES_WERE.on(side).run()?,
             Setting::Trust => requests::exec::TRUST_WAS.on(Side::New).run()?,
             Setting::Detours => requests::exec::DETOURS_WAS.on(Side::New).run()?,
         };
@@ -62,6 +72,12 @@ pub(crate) fn reload(side: Side) -> Result<(), Failure> {
     requests::exec::RELOAD.on(side).run().map(drop)
 }
 
+/// Domains that exist only as aliases cannot be handed on unexpanded: old itself must expand them.
+pub(crate) fn aliases_can_travel() -> Result<bool, Failure> {
+    let domains = requests::exec::ALIAS_DOMAINS.on(Side::Old).run()?.text();
+    Ok(domains.is_empty() || domains == "$virtual_alias_maps")
+}
+
 pub(crate) fn check(found: &mut Findings) -> Result<(), Failure> {
     let sane = requests::exec::SANE.on(Side::New).run()?;
     let said = String::from_utf8_lossy(&sane.stderr).trim().to_string();
@@ -70,6 +86,12 @@ pub(crate) fn check(found: &mut Findings) -> Result<(), Failure> {
         (0, said) => found.warning("Postfix on new", said),
         (_, said) => found.blocker("Postfix on new", said).hint("put it right on new before the migration"),
     };
+    if !aliases_can_travel()? {
+        let text = "virtual_alias_domains is set: old goes on expanding aliases, and new expands the outcome again";
+        found
+            .warning("Postfix on old", text)
+            .hint("an alias that also names its own address delivers a second copy of mail that old hands over");
+    }
     Ok(())
 }
 
@@ -93,5 +115,19 @@ pub(crate) fn check_forward(config: &Config, found: &mut Findings) -> Result<(),
             format!("transport_maps is `{detours}`: mail that it names does not go where virtual_transport says");
         found.warning("Postfix on old", text).hint("look whether it names a domain that moves");
     }
-    back::check(config, found)
+    back::check(config, found)?;
+    // rspamd is told to let old's mail pass; what Postfix itself is told to ask is the operator's.
+    let rules = requests::exec::RULES.on(Side::New).run()?;
+    let judges = ["check_policy_service", "reject_rbl_client", "reject_unknown_client", "reject_unknown_reverse"];
+    for line in rules.lines() {
+        for judge in judges.iter().filter(|judge| line.contains(**judge)) {
+            let name = line.split(['=', ' ']).next().unwrap_or_default();
+            let text = format!("{name} has {judge}: it judges mail that old hands over by old's address");
+            found.warning("Postfix on new", text).hint(format!(
+                "put `check_client_access inline:{{ {{{}=permit}} }}` before it until old is quiet",
+                config.old_host
+            ));
+        }
+    }
+    Ok(())
 }
