@@ -29,6 +29,8 @@ pub struct Entry {
     pub size: u64,
     /// Last change of content: seconds since 1970 and nanoseconds (0 where the side cannot tell them).
     pub modified: (i64, u32),
+    /// Last change of anything, names and modes included (ctime): seconds since 1970 and nanoseconds.
+    pub changed: (i64, u32),
     /// Permission bits, with setuid, setgid and sticky: at most 0o7777.
     pub mode: u32,
     /// Name of the user, or its number where it has no name.

@@ -18,6 +18,7 @@ mod path;
 mod pattern;
 mod plan;
 mod report;
+mod state;
 mod temporary;
 mod tree;
 
@@ -30,4 +31,5 @@ pub use pass::sync;
 pub use path::RelativePath;
 pub use pattern::Pattern;
 pub use report::{Differences, Observer, Recorded, SyncReport};
+pub use state::{FolderKey, Kept, Leaf, State};
 pub use tree::Tree;

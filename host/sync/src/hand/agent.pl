@@ -14,7 +14,7 @@ $ENV{LC_ALL} = 'C';
 umask 0;
 
 # What perl has no word for, by number: [lstat, fstat, utimensat, syncfs, clock_gettime, size of struct stat, where its
-# st_mtime is, how that is packed]. On another machine times are whole seconds and every file is fsynced.
+# st_mtime is (st_ctime follows), how a time is packed]. On another machine times are whole seconds and every file is fsynced.
 my %machines = (
     'x86_64'  => [262, 5, 280, 306, 228, 144, 88, 'q2'],
     'aarch64' => [79, 80, 88, 267, 113, 128, 88, 'q2'],
@@ -23,7 +23,7 @@ my %machines = (
 my ($call) = map { $machines{$_} } grep { $Config{archname} =~ /^$_/ } keys %machines;
 
 my ($root, $here, $here_handle, $locked, %user, %group, %uid, %gid);
-my ($writing, %changed);
+my ($writing, %changed, %known);
 my ($files, $others) = ({}, {}); # to sync: {few => [handles], file_systems => {device => handle}}
 my ($in, $out) = ('', '');
 
@@ -105,24 +105,24 @@ sub through { # a name in another folder than the one we are in; the kernel goes
 
 # Looking
 
-sub nanoseconds { # of the modification time; undef when it changed since it was $seconds
-    my ($what, $seconds) = @_;
-    return 0 if !$call;
+sub nanoseconds { # of modification and change; nothing when these changed since they were $modified and $changed
+    my ($what, $modified, $changed) = @_;
+    return (0, 0) if !$call;
     my $buffer = "\0" x $call->[5];
     my $done = ref $what
         ? syscall($call->[1], fileno($what), $buffer)
         : syscall($call->[0], -100, "$what", $buffer, 0x100);
     return if $done != 0;
-    my ($now, $nanoseconds) = unpack("x$call->[6] $call->[7]", $buffer);
-    return $now == $seconds ? $nanoseconds : undef;
+    my ($is_modified, $of_modified, $is_changed, $of_changed) = unpack("x$call->[6] $call->[7] $call->[7]", $buffer);
+    return $is_modified == $modified && $is_changed == $changed ? ($of_modified, $of_changed) : ();
 }
-sub look { # stat without following; the last element is nanoseconds
+sub look { # stat without following; the last elements are nanoseconds of modification and change
     my ($what) = @_;
     for (1 .. 100) {
         my @stat = ref $what ? stat($what) : lstat($what);
         @stat or system_fault();
-        my $nanoseconds = nanoseconds($what, $stat[9]);
-        return (@stat, $nanoseconds) if defined $nanoseconds;
+        my @nanoseconds = nanoseconds($what, $stat[9], $stat[10]);
+        return (@stat, @nanoseconds) if @nanoseconds;
     }
     fault('E' . EAGAIN);
 }
@@ -137,9 +137,9 @@ sub fields_of { # an entry
     if (!defined $user) { $user = getpwuid($s[4]); $user = $s[4] if !defined $user; $user{$s[4]} = $user }
     my $group = $group{$s[5]};
     if (!defined $group) { $group = getgrgid($s[5]); $group = $s[5] if !defined $group; $group{$s[5]} = $group }
-    return ($name, $kind, $s[7], $s[9], $s[13], $s[2] & 07777, $user, $group, $s[3], $s[0], $s[1], $points_to);
+    return ($name, $kind, @s[7, 9, 13, 10, 14], $s[2] & 07777, $user, $group, @s[3, 0, 1], $points_to);
 }
-sub list_folder {
+sub names_in { # of a folder below the root
     my ($path) = @_;
     folder($path);
     opendir(my $listing, '.') or system_fault();
@@ -148,32 +148,67 @@ sub list_folder {
     $! = 0;
     my @all = readdir($listing);
     system_fault() if $!;
-    my %names = map { $_ => 1 } grep { $_ ne '.' && $_ ne '..' } @all;
+    my %names;
+    @names{@all} = ();
+    delete @names{'.', '..'};
     closedir($listing);
+    return keys %names;
+}
+sub list_folder { # returns the folders in it: name, and key as in %known
+    my ($path) = @_;
     my (@inner, @entries);
-    for my $name (sort keys %names) {
+    for my $name (sort(names_in($path))) {
         my @fields = eval { fields_of($name) };
         if (!@fields) { next if vanished($@); die $@ }
-        push @inner, $name if $fields[1] eq 'd';
+        push @inner, [$name, "@fields[11, 12, 5, 6]"] if $fields[1] eq 'd';
         push @entries, @fields;
-        if (@entries > 12 * 200) { tell_back('e', $path, @entries); @entries = () }
+        if (@entries > 14 * 200) { tell_back('e', $path, @entries); @entries = () }
     }
     tell_back('e', $path, @entries);
     return @inner;
 }
+sub tell_names {
+    my ($path) = @_;
+    my @names = names_in($path);
+    do { tell_back('n', $path, join('', map { "$_\0" } splice(@names, 0, 1000))) } while @names;
+}
+sub find_links {
+    my ($below, @inodes) = @_;
+    my %wanted;
+    @wanted{@inodes} = ();
+    my @waiting = ($below);
+    while (@waiting) {
+        my $path = pop @waiting;
+        my @names = eval { names_in($path) };
+        if (my $fault = $@) { next if vanished($fault); die $fault }
+        my @entries;
+        for my $name (@names) {
+            my @stat = lstat($name) or next;
+            if (S_ISDIR($stat[2])) { push @waiting, $path eq '' ? $name : "$path/$name" }
+            elsif (exists $wanted{"$stat[0] $stat[1]"}) {
+                my @fields = eval { fields_of($name) };
+                push @entries, @fields;
+            }
+        }
+        tell_back('e', $path, @entries) if @entries;
+    }
+}
 sub list {
     my ($below, $depth) = @_;
     folder($below);
-    my @waiting = ([$below, $depth]);
+    my @waiting = ([$below, $depth, '']);
     while (@waiting) {
-        my ($path, $depth) = @{ pop @waiting };
+        my ($path, $depth, $key) = @{ pop @waiting };
+        my $leaf = $key ne '' ? $known{$path} : undef;
+        if (defined $leaf && $leaf eq $key) { tell_back('s', $path); next }
         # The last one is taken first: `new` before `cur`, so that a message on its way is seen twice rather than never.
-        my @inner = eval { list_folder($path) };
+        my @inner = eval { defined $leaf ? tell_names($path) : list_folder($path) };
         if (my $fault = $@) {
             if (vanished($fault) && $path ne $below) { tell_back('g', $path); next }
             die ref $fault ? [$fault->[0], $path] : $fault;
         }
-        push @waiting, map { [($path eq '' ? $_ : "$path/$_"), $depth - 1] } @inner if $depth > 1;
+        next if defined $leaf || $depth <= 1;
+        push @waiting, map { [($path eq '' ? $_->[0] : "$path/$_->[0]"), $depth - 1, $_->[1]] } @inner;
     }
 }
 
@@ -181,14 +216,14 @@ sub list {
 
 sub now {
     my $buffer = "\0" x 16;
-    return time if !$call || syscall($call->[4], 0, $buffer) != 0;
-    my ($seconds, $nanoseconds) = unpack($call->[7], $buffer);
-    return $seconds + $nanoseconds / 1e9;
+    return (time, 0) if !$call || syscall($call->[4], 0, $buffer) != 0;
+    return unpack($call->[7], $buffer);
 }
 sub unripe { # how long to wait until a later change must have a later time
     my (@stat) = @_;
     my $tick = $stat[13] ? 0.05 : 1.05;
-    my $wait = $stat[9] + $stat[13] / 1e9 + $tick - now();
+    my ($seconds, $nanoseconds) = now();
+    my $wait = $stat[9] - $seconds + ($stat[13] - $nanoseconds) / 1e9 + $tick;
     return $wait <= 0 || $wait > $tick + 0.02 ? 0 : $wait;
 }
 sub open_quietly {
@@ -446,6 +481,10 @@ my %requests = (
     k => [\&ids, 1],
     t => [sub { my @fields = fields_of(place($_[0])); tell_back('e', parent_of($_[0]), @fields) }, 1],
     L => [\&list, 1],
+    B => [sub { my $first = shift; %known = () if $first; my %more = @_; @known{keys %more} = values %more }, 1],
+    n => [\&tell_names, 1],
+    i => [\&find_links, 1],
+    C => [sub { tell_back('t', now()) }, 0],
     R => [\&fetch, 0],
     Y => [\&make_symlink, 1],
     M => [\&move, 1],
@@ -464,7 +503,7 @@ binmode STDOUT;
 my $opened = eval { sysopen($root, $tree, O_RDONLY | O_DIRECTORY) or system_fault(); chdir($root) or system_fault(); 1 };
 if (!$opened) { tell_back('f', ref $@ ? $@->[0] : 'E5'); flush(); exit 0 }
 # Where the layout of struct stat is not what it is thought to be, whole seconds it is (tests ask for that, too).
-undef $call if $old || $call && !defined nanoseconds($root, (stat $root)[9]);
+undef $call if $old || $call && !(() = nanoseconds($root, (stat $root)[9, 10]));
 tell_back('h', 1, $call ? 1 : 0);
 
 while (1) {

@@ -3,14 +3,14 @@
 //! A field is a length (4 bytes, big-endian) and bytes; numbers are decimal text, so that a 32-bit perl can write them.
 
 use super::{Fault, RawEntry, Reply, Request, Time, Why};
-use crate::{Kind, Owner, Space};
+use crate::{FolderKey, Kind, Owner, Space};
 use std::collections::HashMap;
 use std::sync::Arc;
 
 /// A frame from the far side may have this many bytes at most.
 pub(super) const LONGEST_FRAME: usize = 1 << 20;
 /// Fields of an entry in a listing.
-const ENTRY_FIELDS: usize = 12;
+const ENTRY_FIELDS: usize = 14;
 
 /// A frame, length included.
 pub(super) fn encode(request: &Request) -> Vec<u8> {
@@ -21,6 +21,20 @@ pub(super) fn encode(request: &Request) -> Vec<u8> {
         Request::Know(owner) => frame(b'k', &[owner.user.as_bytes(), owner.group.as_bytes()]),
         Request::Stat(path) => frame(b't', &[path]),
         Request::List { below, depth } => frame(b'L', &[below, &number(*depth)]),
+        Request::Known { first, leaves } => {
+            let mut fields = vec![flag(*first).to_vec()];
+            for (folder, key) in leaves {
+                fields.push(folder.clone());
+                fields.push(key.map_or(Vec::new(), key_text));
+            }
+            frame(b'B', &slices(&fields))
+        }
+        Request::Names(folder) => frame(b'n', &[folder]),
+        Request::Links { below, inodes } => {
+            let inodes = inodes.iter().map(|(device, inode)| format!("{device} {inode}").into_bytes());
+            frame(b'i', &slices(&std::iter::once(below.clone()).chain(inodes).collect::<Vec<_>>()))
+        }
+        Request::Clock => frame(b'C', &[]),
         Request::Fetch { file, most, ripen } => frame(b'R', &[file, &number(*most), flag(*ripen)]),
         Request::Begin(path) => frame(b'W', &[path]),
         Request::Data(piece) => raw_frame(b'D', piece),
@@ -54,6 +68,12 @@ pub(super) fn encode(request: &Request) -> Vec<u8> {
         Request::Sync => frame(b'S', &[]),
         Request::Settle => frame(b'T', &[]),
     }
+}
+
+/// A key as the agent writes it, to be compared as text.
+fn key_text(key: FolderKey) -> Vec<u8> {
+    let FolderKey { device, inode, changed: (seconds, nanoseconds) } = key;
+    format!("{device} {inode} {seconds} {nanoseconds}").into_bytes()
 }
 
 /// Tells the agent that somebody is still there. No reply.
@@ -135,6 +155,9 @@ impl Decoder {
                 Ok(Reply::Listed { folder: folder.to_vec(), entries })
             }
             (b'g', [folder]) => Ok(Reply::Gone { folder: folder.to_vec() }),
+            (b's', [folder]) => Ok(Reply::Same { folder: folder.to_vec() }),
+            (b'n', [folder, names]) => Ok(Reply::Names { folder: folder.to_vec(), names: names.to_vec() }),
+            (b't', [seconds, nanoseconds]) => Ok(Reply::Clock((parse(seconds)?, parse(nanoseconds)?))),
             (b'o', [size, seconds, nanoseconds]) => {
                 Ok(Reply::Opened { size: parse(size)?, modified: (parse(seconds)?, parse(nanoseconds)?) })
             }
@@ -148,7 +171,22 @@ impl Decoder {
     }
 
     fn entry(&mut self, fields: &[&[u8]]) -> Result<RawEntry, Refused> {
-        let [name, kind, size, seconds, nanoseconds, mode, owner, group, links, device, inode, points_to] = fields
+        let [
+            name,
+            kind,
+            size,
+            seconds,
+            nanoseconds,
+            changed_seconds,
+            changed_nanoseconds,
+            mode,
+            owner,
+            group,
+            links,
+            device,
+            inode,
+            points_to,
+        ] = fields
         else {
             return Err("an entry with too few fields");
         };
@@ -164,6 +202,7 @@ impl Decoder {
             kind,
             size: parse(size)?,
             modified: (parse(seconds)?, parse(nanoseconds)?),
+            changed: (parse(changed_seconds)?, parse(changed_nanoseconds)?),
             mode: parse(mode)?,
             owner: self.name(owner)?,
             group: self.name(group)?,
@@ -223,7 +262,7 @@ mod tests {
 
     fn entry(changes: &[(usize, &[u8])]) -> Vec<u8> {
         let mut fields: Vec<&[u8]> =
-            vec![b"cur", b"name", b"f", b"3", b"1", b"2", b"420", b"root", b"root", b"1", b"8", b"9", b""];
+            vec![b"cur", b"name", b"f", b"3", b"1", b"2", b"5", b"6", b"420", b"root", b"root", b"1", b"8", b"9", b""];
         for (at, value) in changes {
             fields[*at] = value;
         }
@@ -241,7 +280,7 @@ mod tests {
     #[test]
     fn broken_frames_are_refused_and_never_panic() {
         let mut decoder = Decoder::default();
-        for change in [(2, &b"b"[..]), (3, b"-1"), (3, b"99999999999999999999"), (4, b"x"), (7, b"\xff"), (6, b"")] {
+        for change in [(2, &b"b"[..]), (3, b"-1"), (3, b"99999999999999999999"), (4, b"x"), (9, b"\xff"), (8, b"")] {
             assert!(decoder.decode(&entry(&[change])).is_err(), "{change:?}");
         }
         let whole = entry(&[]);

@@ -272,6 +272,7 @@ mod tests {
             kind,
             size: 4,
             modified: (1, 0),
+            changed: (1, 0),
             mode: 0o600,
             owner: "vmail".into(),
             group: "vmail".into(),

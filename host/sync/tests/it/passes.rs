@@ -63,7 +63,7 @@ with_both_hands! {
         odd_tree(&pair.source);
         let before = snapshot(&pair.target);
         let (source, target) = pair.trees().await;
-        let result = sync(&source, &target, &plain(), &Refuses).await;
+        let result = sync(&source, &target, &plain(), &(), &Refuses).await;
         assert!(matches!(result, Err(Error::Unrecorded { .. })), "{result:?}");
         assert_eq!(snapshot(&pair.target), before);
     }
@@ -101,7 +101,7 @@ with_both_hands! {
         for round in 0..30u8 {
             // Same size, and as close to the pass before as it gets.
             fs::write(pair.source.join("list"), [b'a' + round % 26; 10]).unwrap();
-            sync(&source, &target, &plain(), &()).await.unwrap();
+            sync(&source, &target, &plain(), &(), &()).await.unwrap();
             assert_eq!(fs::read(pair.target.join("list")).unwrap(), [b'a' + round % 26; 10], "{round}");
         }
     }
@@ -164,7 +164,7 @@ with_both_hands! {
         let before = snapshot(&pair.target);
         let (source, target) = pair.trees().await;
         for (limit, allowed) in [(Limit::Percent(14.9), 2), (Limit::Count(2), 2), (Limit::Percent(0.0), 0)] {
-            let error = sync(&source, &target, &SyncOptions { delete_limit: limit, ..plain() }, &()).await.unwrap_err();
+            let error = sync(&source, &target, &SyncOptions { delete_limit: limit, ..plain() }, &(), &()).await.unwrap_err();
             assert!(matches!(error, Error::TooManyDeletes { would: 3, limit, of: 20 } if limit == allowed), "{error}");
             assert_eq!(snapshot(&pair.target), before);
         }
@@ -177,10 +177,10 @@ with_both_hands! {
         let before = snapshot(&pair.target);
         let (source, target) = pair.trees().await;
         let options = SyncOptions { delete_limit: Limit::Percent(100.0), ..plain() };
-        let error = sync(&source, &target, &options, &()).await.unwrap_err();
+        let error = sync(&source, &target, &options, &(), &()).await.unwrap_err();
         assert!(matches!(error, Error::TooManyDeletes { would: 1, limit: 0, of: 1 }), "{error}");
         let scoped = SyncOptions { scope: vec![b"d".to_vec()], ..plain() };
-        let report = sync(&source, &target, &scoped, &()).await.unwrap();
+        let report = sync(&source, &target, &scoped, &(), &()).await.unwrap();
         assert_eq!(report.skipped.len(), 1);
         assert!(report.skipped[0].1.contains("does not exist on the source"), "{report:?}");
         assert_eq!(snapshot(&pair.target), before);
@@ -209,7 +209,7 @@ with_both_hands! {
         let (source, target) = pair.trees().await;
         for bad in [&b"/etc"[..], b"../x", b"a//b"] {
             let options = SyncOptions { scope: vec![bad.to_vec()], ..plain() };
-            assert!(matches!(sync(&source, &target, &options, &()).await, Err(Error::Invalid { .. })));
+            assert!(matches!(sync(&source, &target, &options, &(), &()).await, Err(Error::Invalid { .. })));
         }
     }
 
@@ -323,7 +323,7 @@ with_both_hands! {
         write(&pair.source, b"more", b"x", 0);
         let owner = Some(Owner { user: "mail".to_owned(), group: "no such group".to_owned() });
         let (source, target) = pair.trees().await;
-        let error = sync(&source, &target, &SyncOptions { owner, ..plain() }, &()).await.unwrap_err();
+        let error = sync(&source, &target, &SyncOptions { owner, ..plain() }, &(), &()).await.unwrap_err();
         assert!(matches!(&error, Error::UnknownOwner { what: "group", name, .. } if name == "no such group"), "{error}");
         assert_eq!(snapshot(&pair.target), before);
     }
@@ -348,7 +348,7 @@ with_both_hands! {
         pair.pass(&plain()).await;
         set_mode(&pair.source.join("d"), 0);
         let (source, target) = pair.trees().await;
-        let error = sync(&source, &target, &plain(), &()).await.unwrap_err();
+        let error = sync(&source, &target, &plain(), &(), &()).await.unwrap_err();
         set_mode(&pair.source.join("d"), 0o700);
         assert!(matches!(error, Error::NotAllowed { .. }), "{error}");
         assert!(exists(&pair.target, b"d/file"));
@@ -357,8 +357,8 @@ with_both_hands! {
     async fn a_tree_is_never_synchronised_with_itself(hands: Hands) {
         let pair = Pair::new(hands);
         let (source, again) = (pair.open(&pair.source).await, pair.open(&pair.source).await);
-        assert!(matches!(sync(&source, &again, &plain(), &()).await, Err(Error::Invalid { .. })));
-        assert!(matches!(sync(&source, &source, &plain(), &()).await, Err(Error::Invalid { .. })));
+        assert!(matches!(sync(&source, &again, &plain(), &(), &()).await, Err(Error::Invalid { .. })));
+        assert!(matches!(sync(&source, &source, &plain(), &(), &()).await, Err(Error::Invalid { .. })));
     }
 }
 
@@ -416,7 +416,7 @@ with_both_hands! {
             write(&pair.source, format!("f{number}").as_bytes(), &[b'x'; 50_000], 0);
         }
         let (source, target) = pair.trees().await;
-        let error = sync(&source, &target, &plain(), &()).await.unwrap_err();
+        let error = sync(&source, &target, &plain(), &(), &()).await.unwrap_err();
         assert!(matches!(error, Error::DiskFull { .. }), "{error}");
         assert!(error.to_string().contains("f"), "{error}");
         assert!(unfinished(&pair.target).is_empty());
@@ -428,7 +428,7 @@ with_both_hands! {
             fs::remove_file(pair.source.join(format!("f{number}"))).unwrap();
         }
         write(&pair.target, b"extra", b"x", 0);
-        sync(&source, &target, &plain(), &()).await.unwrap();
+        sync(&source, &target, &plain(), &(), &()).await.unwrap();
         pair.assert_equal(&[".rehome-aside"]);
         assert_eq!(read(&pair.target, b".rehome-aside/label/extra"), b"x");
         assert!(!pair.aside().join("label/extra").exists());
