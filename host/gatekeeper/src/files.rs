@@ -87,7 +87,8 @@ impl Session {
                 let journal = permit.host().journal.clone();
                 let what = format!("{} to {}", path.display(), request.to);
                 let watch = Watch { session: self, what, touches: Some(touched_key(request.to, &path)) };
-                let report = rehome_sync::sync(&source, &target, &options, &watch)
+                let leaves = journal.leaves(format!("{} to {}, {}", path.display(), request.to, options.meaning()));
+                let report = rehome_sync::sync(&source, &target, &options, &leaves, &watch)
                     .await
                     .map_err(|error| tree_failure(&task_id, error));
                 let report = report?;
