@@ -124,8 +124,9 @@ impl Counter {
 fn words(correction: &Correction) -> String {
     let owner = correction.owner.as_ref().map(|owner| format!("owner (should be {}:{})", owner.user, owner.group));
     let mode = correction.mode.map(|mode| format!("mode (should be {mode:04o})"));
+    let attributes = correction.attributes.as_ref().map(|_| "attributes or ACL".to_owned());
     let time = correction.modified.map(|_| "time".to_owned());
-    owner.into_iter().chain(mode).chain(time).collect::<Vec<_>>().join(", ")
+    owner.into_iter().chain(mode).chain(attributes).chain(time).collect::<Vec<_>>().join(", ")
 }
 
 async fn contents(

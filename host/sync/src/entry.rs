@@ -3,6 +3,7 @@
 //! See `hand` for who fills them in.
 
 use crate::RelativePath;
+use crate::attributes::Attributes;
 use std::sync::Arc;
 
 /// What an entry is.
@@ -41,6 +42,8 @@ pub struct Entry {
     pub links: u64,
     /// Device and inode: equal for two names of one file.
     pub inode: (u64, u64),
+    /// Extended attributes and ACLs; none where the side cannot tell them (see `Session::exact`), and of links.
+    pub(crate) attributes: Attributes,
     /// What a symbolic link says; bytes, never followed.
     pub points_to: Option<Box<[u8]>>,
 }

@@ -211,8 +211,22 @@ impl Collector {
         if self.listing.entries.len() >= self.limit {
             return Err(self.too_large(path, self.limit));
         }
-        let RawEntry { name: _, kind, size, modified, changed, mode, owner, group, links, inode, points_to } = raw;
-        let entry = Entry { path, kind, size, modified, changed, mode, owner, group, links, inode, points_to };
+        let RawEntry {
+            name: _,
+            kind,
+            size,
+            modified,
+            changed,
+            mode,
+            owner,
+            group,
+            links,
+            inode,
+            attributes,
+            points_to,
+        } = raw;
+        let entry =
+            Entry { path, kind, size, modified, changed, mode, owner, group, links, inode, attributes, points_to };
         self.listing.entries.push(entry);
         Ok(())
     }
@@ -285,6 +299,7 @@ mod tests {
             group: "vmail".into(),
             links: 1,
             inode: (1, 1),
+            attributes: crate::attributes::Attributes::default(),
             points_to: (kind == Kind::Symlink).then(|| b"x"[..].into()),
         }
     }

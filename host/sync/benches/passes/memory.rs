@@ -52,7 +52,9 @@ impl Peak {
             let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
             line.trim().trim_end_matches(" kB").trim().parse().unwrap_or(0)
         };
-        let agents = crate::sshd::pids().into_iter().filter(|&pid| crate::sshd::cmdline(pid).starts_with("/usr/bin/perl -e # The far hand"));
+        let agents = crate::sshd::pids()
+            .into_iter()
+            .filter(|&pid| crate::sshd::cmdline(pid).starts_with("/usr/bin/perl -e # The far hand"));
         Self(of("self") + agents.map(|pid| of(&pid.to_string())).max().unwrap_or(0))
     }
 

@@ -26,12 +26,8 @@ impl Link {
     pub fn open(sshd: &Sshd) -> Self {
         let socket = sshd.path("peers");
         let (config, known) = (sshd.path("ssh_config"), sshd.path("known_hosts"));
-        let ssh = format!(
-            "ssh -F {} -o UserKnownHostsFile={} -S {}",
-            config.display(),
-            known.display(),
-            socket.display()
-        );
+        let ssh =
+            format!("ssh -F {} -o UserKnownHostsFile={} -S {}", config.display(), known.display(), socket.display());
         let words: Vec<&str> = ssh.split(' ').collect();
         let master = Command::new(words[0]).args(&words[1..]).args(["-M", "-N", "old"]).stdin(Stdio::null()).spawn();
         let link = Self { master: master.expect("ssh"), ssh, socket };

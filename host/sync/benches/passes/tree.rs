@@ -27,7 +27,11 @@ struct Live {
 
 impl Mail {
     pub fn make(root: &Path, messages: u64) -> Self {
-        let live = Live { messages: Mutex::default(), random: AtomicU64::new(0x9e37_79b9_7f4a_7c15), counter: AtomicU64::new(0) };
+        let live = Live {
+            messages: Mutex::default(),
+            random: AtomicU64::new(0x9e37_79b9_7f4a_7c15),
+            counter: AtomicU64::new(0),
+        };
         for account in 0..ACCOUNTS {
             for mailbox in 0..MAILBOXES {
                 let folder = mailbox_folder(root, account, mailbox);

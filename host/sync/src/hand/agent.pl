@@ -14,11 +14,12 @@ $ENV{LC_ALL} = 'C';
 umask 0;
 
 # What perl has no word for, by number: [lstat, fstat, utimensat, syncfs, clock_gettime, size of struct stat, where its
-# st_mtime is (st_ctime follows), how a time is packed]. On another machine times are whole seconds and every file is fsynced.
+# st_mtime is (st_ctime follows), how a time is packed, llistxattr, flistxattr, lgetxattr, fgetxattr, fsetxattr,
+# fremovexattr]. On another machine times are whole seconds and every file is fsynced.
 my %machines = (
-    'x86_64'  => [262, 5, 280, 306, 228, 144, 88, 'q2'],
-    'aarch64' => [79, 80, 88, 267, 113, 128, 88, 'q2'],
-    'i[3-6]86' => [300, 197, 320, 344, 265, 96, 72, 'l2'],
+    'x86_64'  => [262, 5, 280, 306, 228, 144, 88, 'q2', 195, 196, 192, 193, 190, 199],
+    'aarch64' => [79, 80, 88, 267, 113, 128, 88, 'q2', 12, 13, 9, 10, 7, 16],
+    'i[3-6]86' => [300, 197, 320, 344, 265, 96, 72, 'l2', 233, 234, 230, 231, 228, 237],
 );
 my ($call) = map { $machines{$_} } grep { $Config{archname} =~ /^$_/ } keys %machines;
 
@@ -127,17 +128,93 @@ sub look { # stat without following; the last elements are nanoseconds of modifi
     fault('E' . EAGAIN);
 }
 sub kind { my ($mode) = @_; return S_ISREG($mode) ? 'f' : S_ISDIR($mode) ? 'd' : S_ISLNK($mode) ? 'l' : 'o' }
+sub user_name {
+    my ($uid) = @_;
+    if (!defined $user{$uid}) { my $name = getpwuid($uid); $user{$uid} = defined $name ? $name : $uid }
+    return $user{$uid};
+}
+sub group_name {
+    my ($gid) = @_;
+    if (!defined $group{$gid}) { my $name = getgrgid($gid); $group{$gid} = defined $name ? $name : $gid }
+    return $group{$gid};
+}
+
+# Attributes: a hash of names and values; an ACL is text with names in it, see attributes.rs
+
+my ($MOST_ATTRIBUTES, $E2BIG, $ERANGE, $ENODATA, $EOPNOTSUPP) = (256 * 1024, 7, 34, 61, 95);
+
+sub whole { # what a call writes into a buffer that is large enough; undef where there is nothing such
+    my ($number, @words) = @_;
+    for (my $room = 4096; $room <= $MOST_ATTRIBUTES; $room *= 4) {
+        my $buffer = "\0" x $room;
+        my $length = syscall($number, @words, $buffer, $room);
+        return substr($buffer, 0, $length) if $length >= 0;
+        return if $! == $ENODATA || $! == $EOPNOTSUPP;
+        system_fault() if $! != $ERANGE;
+    }
+    fault("E$E2BIG");
+}
+sub attributes { # of an entry by its bare name, or of a file that is open
+    my ($what) = @_;
+    my ($list, $get, $word) = ref $what ? @$call[9, 11] : @$call[8, 10];
+    $word = ref $what ? fileno($what) : "$what";
+    my $names = whole($list, $word);
+    my %all;
+    for my $name (split /\0/, defined $names ? $names : '') {
+        next if $name !~ /\Auser\./ && $name !~ /\Asystem\.posix_acl_(?:access|default)\z/;
+        my $value = whole($get, $word, "$name");
+        next if !defined $value;
+        $all{$name} = $name =~ /\Auser\./ ? $value : acl_text($value);
+    }
+    return \%all;
+}
+sub packed {
+    my ($all) = @_;
+    my $bytes = join '', map { pack('N/a* N/a*', $_, $all->{$_}) } sort keys %$all;
+    fault("E$E2BIG") if length $bytes > $MOST_ATTRIBUTES;
+    return $bytes;
+}
+sub acl_text {
+    my ($version, @entries) = unpack('V (v v V)*', $_[0]);
+    my $text = '';
+    while (my ($tag, $permissions, $id) = splice(@entries, 0, 3)) {
+        $text .= "$tag $permissions " . ($tag == 2 ? user_name($id) : $tag == 8 ? group_name($id) : '') . "\n";
+    }
+    return $text;
+}
+sub acl_value {
+    my $value = pack('V', 2);
+    for my $line (split /\n/, $_[0]) {
+        my ($tag, $permissions, $name) = split / /, $line, 3;
+        my $id = $tag == 2 ? uid_of($name) : $tag == 8 ? gid_of($name) : 0xffffffff;
+        $value .= pack('v v V', $tag, $permissions, $id);
+    }
+    return $value;
+}
+sub set_attributes { # of a file that is open; those that are not copied stay
+    my ($file, $wanted) = @_;
+    return if !$call;
+    my $present = attributes($file);
+    return if packed($present) eq $wanted;
+    my %wanted = unpack('(N/a*)*', $wanted);
+    for my $name (keys %$present) {
+        next if exists $wanted{$name};
+        syscall($call->[13], fileno($file), "$name") == 0 or system_fault();
+    }
+    for my $name (keys %wanted) {
+        my $value = $name =~ /\Auser\./ ? $wanted{$name} : acl_value($wanted{$name});
+        syscall($call->[12], fileno($file), "$name", $value, length $value, 0) == 0 or system_fault();
+    }
+}
 sub fields_of { # an entry
     my ($name) = @_;
     my @s = look($name);
     my $kind = kind($s[2]);
     my $points_to = '';
     if ($kind eq 'l') { $points_to = readlink($name); defined $points_to or system_fault() }
-    my $user = $user{$s[4]};
-    if (!defined $user) { $user = getpwuid($s[4]); $user = $s[4] if !defined $user; $user{$s[4]} = $user }
-    my $group = $group{$s[5]};
-    if (!defined $group) { $group = getgrgid($s[5]); $group = $s[5] if !defined $group; $group{$s[5]} = $group }
-    return ($name, $kind, @s[7, 9, 13, 10, 14], $s[2] & 07777, $user, $group, @s[3, 0, 1], $points_to);
+    my $attributes = $call && $kind ne 'l' ? packed(attributes($name)) : '';
+    return ($name, $kind, @s[7, 9, 13, 10, 14], $s[2] & 07777, user_name($s[4]), group_name($s[5]), @s[3, 0, 1],
+        $attributes, $points_to);
 }
 sub names_in { # of a folder below the root
     my ($path) = @_;
@@ -162,7 +239,7 @@ sub list_folder { # returns the folders in it: name, and key as in %known
         if (!@fields) { next if vanished($@); die $@ }
         push @inner, [$name, "@fields[11, 12, 5, 6]"] if $fields[1] eq 'd';
         push @entries, @fields;
-        if (@entries > 14 * 200) { tell_back('e', $path, @entries); @entries = () }
+        if (@entries > 15 * 200) { tell_back('e', $path, @entries); @entries = () }
     }
     tell_back('e', $path, @entries);
     return @inner;
@@ -278,12 +355,13 @@ sub more {
     }
 }
 sub finish {
-    my ($mode, $user, $group, $seconds, $nanoseconds) = @_;
+    my ($mode, $user, $group, $attributed, $attributes, $seconds, $nanoseconds) = @_;
     my $w = $writing or fault('path');
     undef $writing;
     die $w->{fault} if $w->{fault};
     my @stat = look($w->{handle});
     give($w->{handle}, \@stat, $user, $group);
+    set_attributes($w->{handle}, $attributes) if $attributed;
     chmod($mode, $w->{handle}) or system_fault();
     set_time($w->{handle}, $seconds, $nanoseconds) if $seconds ne '';
     note($files, $w->{handle});
@@ -332,12 +410,9 @@ sub number {
     defined $asked or fault($what);
     return $known->{$name} = $asked;
 }
-sub ids {
-    my ($user, $group) = @_;
-    my $uid = number(\%uid, $user, defined $uid{$user} ? undef : scalar getpwnam($user), 'user');
-    my $gid = number(\%gid, $group, defined $gid{$group} ? undef : scalar getgrnam($group), 'group');
-    return ($uid, $gid);
-}
+sub uid_of { my ($user) = @_; return number(\%uid, $user, defined $uid{$user} ? undef : scalar getpwnam($user), 'user') }
+sub gid_of { my ($group) = @_; return number(\%gid, $group, defined $gid{$group} ? undef : scalar getgrnam($group), 'group') }
+sub ids { my ($user, $group) = @_; return (uid_of($user), gid_of($group)) }
 sub give { # to a file that is open, or to a link by its bare name; only where it differs
     my ($what, $stat, $user, $group) = @_;
     return if $user eq '';
@@ -360,7 +435,7 @@ sub set_time { # of a file that is open, or of a link by its bare name
     $done == 0 or system_fault();
 }
 sub correct {
-    my ($path, $kind, $mode, $user, $group, $seconds, $nanoseconds) = @_;
+    my ($path, $kind, $mode, $user, $group, $attributed, $attributes, $seconds, $nanoseconds) = @_;
     my $name = place($path);
     # Bringing a folder to the disk brings the inodes that changed before along, on ext4 and xfs.
     $changed{parent_of($path)} = 1 if $kind ne 'd';
@@ -368,6 +443,7 @@ sub correct {
     my @stat = look($what);
     fault('regular') if kind($stat[2]) ne $kind;
     give($what, \@stat, $user, $group);
+    set_attributes($what, $attributes) if $attributed && ref $what;
     if ($mode ne '' && ref $what) { chmod($mode, $what) or system_fault() }
     set_time($what, $seconds, $nanoseconds) if $seconds ne '';
 }
@@ -378,7 +454,7 @@ sub make_symlink {
     my ($path, $points_to, $user, $group, $seconds, $nanoseconds) = @_;
     symlink($points_to, place($path)) or system_fault();
     $changed{parent_of($path)} = 1;
-    correct($path, 'l', '', $user, $group, $seconds, $nanoseconds);
+    correct($path, 'l', '', $user, $group, 0, '', $seconds, $nanoseconds);
 }
 sub move {
     my ($from, $to, $replace) = @_;
@@ -410,7 +486,7 @@ sub make_folder {
         fault('E' . ($error + 0));
     }
     $changed{parent_of($path)} = 1;
-    correct($path, 'd', '', $user, $group, '', '');
+    correct($path, 'd', '', $user, $group, 0, '', '', '');
 }
 sub remove {
     my ($path) = @_;

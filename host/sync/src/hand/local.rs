@@ -117,15 +117,17 @@ impl Local {
             Request::Fetch { file, most, ripen } => return self.fetch(&file, most, ripen, replies),
             Request::Begin(path) => self.begin(&path),
             Request::Data(piece) => self.more(&piece),
-            Request::Finish { mode, owner, modified } => self.finish(mode, owner.as_ref(), modified)?,
+            Request::Finish { mode, owner, attributes, modified } => {
+                self.finish(mode, owner.as_ref(), attributes.as_ref(), modified)?
+            }
             Request::Symlink { path, points_to, owner, modified } => {
                 self.symlink(&path, &points_to, owner.as_ref(), modified)?
             }
             Request::Move { from, to, replace } => self.rename(&from, &to, replace)?,
             Request::Link { existing, new } => self.link(&existing, &new)?,
             Request::Folder { path, mode, owner } => self.make_folder(&path, mode, owner.as_ref())?,
-            Request::Meta { path, kind, mode, owner, modified } => {
-                self.correct(&path, kind, mode, owner.as_ref(), modified)?
+            Request::Meta { path, kind, mode, owner, attributes, modified } => {
+                self.correct(&path, kind, mode, owner.as_ref(), attributes.as_ref(), modified)?
             }
             Request::Aside { path, label } => self.set_aside(&path, &label)?,
             Request::Remove(path) => self.remove(&path)?,

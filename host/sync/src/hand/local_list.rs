@@ -5,6 +5,7 @@
 use super::local::{Local, tell};
 use super::session::Replies;
 use super::{Fault, RawEntry, Reply};
+use crate::attributes::Attributes;
 use crate::{FolderKey, Kind, path};
 use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, Dir, FileType, Stat, readlinkat, statat};
@@ -37,7 +38,9 @@ impl Local {
         let mut waiting = vec![(below.to_vec(), depth, None)];
         while let Some((folder, depth, key)) = waiting.pop() {
             let told = match (key.is_some(), self.known.get(&folder)) {
-                (true, Some(known)) if *known == key => tell(replies, Reply::Same { folder: folder.clone() }).map(|()| Inner::new()),
+                (true, Some(known)) if *known == key => {
+                    tell(replies, Reply::Same { folder: folder.clone() }).map(|()| Inner::new())
+                }
                 (true, Some(_)) => self.tell_names(&folder, replies).map(|()| Inner::new()),
                 _ => self.list_folder(&folder, replies),
             };
@@ -135,6 +138,7 @@ impl Local {
             group: self.names.group(stat.st_gid),
             links: stat.st_nlink,
             inode: (stat.st_dev, stat.st_ino),
+            attributes: if kind == Kind::Symlink { Attributes::default() } else { self.attributes(folder, name)? },
             points_to,
         })
     }

@@ -4,6 +4,7 @@
 
 mod agent;
 mod local;
+mod local_attributes;
 mod local_durable;
 mod local_files;
 mod local_list;
@@ -15,7 +16,9 @@ mod wire;
 pub(crate) use agent::open_agent;
 pub(crate) use local::open_local;
 pub(crate) use session::{Incoming, Outgoing, Session, explain, unexpected};
+pub(crate) use wire::split as wire_fields;
 
+use crate::attributes::Attributes;
 use crate::{FolderKey, Kind, Owner, Space};
 use std::sync::Arc;
 
@@ -79,6 +82,7 @@ pub(crate) enum Request {
     Finish {
         mode: u32,
         owner: Option<Owner>,
+        attributes: Option<Attributes>,
         modified: Option<Time>,
     },
     /// A new symbolic link (must not exist).
@@ -105,12 +109,13 @@ pub(crate) enum Request {
         mode: u32,
         owner: Option<Owner>,
     },
-    /// Mode, owner, time, in this order; what is `None` stays.
+    /// Owner, attributes, mode, time, in this order; what is `None` stays.
     Meta {
         path: Vec<u8>,
         kind: Kind,
         mode: Option<u32>,
         owner: Option<Owner>,
+        attributes: Option<Attributes>,
         modified: Option<Time>,
     },
     /// Moves away, see `Tree::set_aside`; what is no longer there is fine.
@@ -219,5 +224,6 @@ pub(crate) struct RawEntry {
     pub group: Arc<str>,
     pub links: u64,
     pub inode: (u64, u64),
+    pub attributes: Attributes,
     pub points_to: Option<Box<[u8]>>,
 }

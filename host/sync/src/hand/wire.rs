@@ -3,6 +3,7 @@
 //! A field is a length (4 bytes, big-endian) and bytes; numbers are decimal text, so that a 32-bit perl can write them.
 
 use super::{Fault, RawEntry, Reply, Request, Time, Why};
+use crate::attributes::Attributes;
 use crate::{FolderKey, Kind, Owner, Space};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use std::sync::Arc;
 /// A frame from the far side may have this many bytes at most.
 pub(super) const LONGEST_FRAME: usize = 1 << 20;
 /// Fields of an entry in a listing.
-const ENTRY_FIELDS: usize = 14;
+const ENTRY_FIELDS: usize = 15;
 
 /// A frame, length included.
 pub(super) fn encode(request: &Request) -> Vec<u8> {
@@ -38,9 +39,10 @@ pub(super) fn encode(request: &Request) -> Vec<u8> {
         Request::Fetch { file, most, ripen } => frame(b'R', &[file, &number(*most), flag(*ripen)]),
         Request::Begin(path) => frame(b'W', &[path]),
         Request::Data(piece) => raw_frame(b'D', piece),
-        Request::Finish { mode, owner, modified } => {
+        Request::Finish { mode, owner, attributes, modified } => {
             let mut fields = vec![number(*mode)];
             fields.extend(owner_fields(owner.as_ref()));
+            fields.extend(attribute_fields(attributes.as_ref()));
             fields.extend(time_fields(*modified));
             frame(b'E', &slices(&fields))
         }
@@ -57,9 +59,10 @@ pub(super) fn encode(request: &Request) -> Vec<u8> {
             fields.extend(owner_fields(owner.as_ref()));
             frame(b'F', &slices(&fields))
         }
-        Request::Meta { path, kind, mode, owner, modified } => {
+        Request::Meta { path, kind, mode, owner, attributes, modified } => {
             let mut fields = vec![path.clone(), vec![kind_letter(*kind)], mode.map_or(Vec::new(), number)];
             fields.extend(owner_fields(owner.as_ref()));
+            fields.extend(attribute_fields(attributes.as_ref()));
             fields.extend(time_fields(*modified));
             frame(b'P', &slices(&fields))
         }
@@ -113,6 +116,12 @@ fn flag(value: bool) -> &'static [u8] {
 /// User and group; both empty for "leave it".
 fn owner_fields(owner: Option<&Owner>) -> [Vec<u8>; 2] {
     owner.map_or([Vec::new(), Vec::new()], |owner| [owner.user.clone().into_bytes(), owner.group.clone().into_bytes()])
+}
+
+/// Whether they are set, and what they are.
+fn attribute_fields(attributes: Option<&Attributes>) -> [Vec<u8>; 2] {
+    let set = flag(attributes.is_some()).to_vec();
+    [set, attributes.map_or(Vec::new(), |attributes| attributes.bytes().to_vec())]
 }
 
 /// Seconds and nanoseconds; both empty for "leave it".
@@ -185,6 +194,7 @@ impl Decoder {
             links,
             device,
             inode,
+            attributes,
             points_to,
         ] = fields
         else {
@@ -208,6 +218,7 @@ impl Decoder {
             group: self.name(group)?,
             links: parse(links)?,
             inode: (parse(device)?, parse(inode)?),
+            attributes: Attributes::told(attributes)?,
             points_to: (kind == Kind::Symlink).then(|| points_to.to_vec().into_boxed_slice()),
         })
     }
@@ -222,7 +233,7 @@ impl Decoder {
     }
 }
 
-pub(super) fn split(mut content: &[u8]) -> Result<Vec<&[u8]>, Refused> {
+pub(crate) fn split(mut content: &[u8]) -> Result<Vec<&[u8]>, Refused> {
     let mut fields = Vec::new();
     while !content.is_empty() {
         let (length, rest) = content.split_first_chunk::<4>().ok_or("a field without its length")?;
@@ -261,8 +272,9 @@ mod tests {
     use super::*;
 
     fn entry(changes: &[(usize, &[u8])]) -> Vec<u8> {
-        let mut fields: Vec<&[u8]> =
-            vec![b"cur", b"name", b"f", b"3", b"1", b"2", b"5", b"6", b"420", b"root", b"root", b"1", b"8", b"9", b""];
+        let mut fields: Vec<&[u8]> = vec![
+            b"cur", b"name", b"f", b"3", b"1", b"2", b"5", b"6", b"420", b"root", b"root", b"1", b"8", b"9", b"", b"",
+        ];
         for (at, value) in changes {
             fields[*at] = value;
         }

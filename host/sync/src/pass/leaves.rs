@@ -118,8 +118,12 @@ impl Pass<'_> {
             tokio::try_join!(stat_all(&mut self.source, &on_source), stat_all(&mut self.target, &on_target))?;
         let mut ours: Vec<Entry> = ours.into_iter().flatten().collect();
         let mut theirs: Vec<Entry> = theirs.into_iter().flatten().collect();
-        let impure: BTreeSet<RelativePath> =
-            ours.iter().chain(&theirs).filter(|entry| entry.kind != Kind::File).map(|entry| entry.path.parent()).collect();
+        let impure: BTreeSet<RelativePath> = ours
+            .iter()
+            .chain(&theirs)
+            .filter(|entry| entry.kind != Kind::File)
+            .map(|entry| entry.path.parent())
+            .collect();
         ours.retain(|entry| !impure.contains(&entry.path.parent()));
         theirs.retain(|entry| !impure.contains(&entry.path.parent()));
         self.partners((source, target), &mut ours, &mut theirs).await?;
@@ -141,12 +145,15 @@ impl Pass<'_> {
         theirs: &mut Vec<Entry>,
     ) -> Result<(), Error> {
         let mut names: HashMap<(u64, u64), u64> = HashMap::new();
-        for entry in source.entries.iter().chain(ours.iter()).filter(|entry| entry.kind == Kind::File && entry.links > 1) {
+        for entry in
+            source.entries.iter().chain(ours.iter()).filter(|entry| entry.kind == Kind::File && entry.links > 1)
+        {
             *names.entry(entry.inode).or_default() += 1;
         }
         let mut wanted: BTreeMap<RelativePath, Vec<(u64, u64)>> = BTreeMap::new();
         // Those of leaves that were listed whole are among the source's entries.
-        let lacking = source.entries.iter().filter(|entry| entry.links > 1 && target.find(entry.path.as_bytes()).is_none());
+        let lacking =
+            source.entries.iter().filter(|entry| entry.links > 1 && target.find(entry.path.as_bytes()).is_none());
         let several = lacking.chain(ours.iter());
         for entry in several.filter(|entry| names.get(&entry.inode).is_some_and(|&known| known < entry.links)) {
             let of_account = wanted.entry(account(&entry.path)).or_default();
@@ -154,7 +161,8 @@ impl Pass<'_> {
                 of_account.push(entry.inode);
             }
         }
-        let mut known: HashSet<RelativePath> = source.entries.iter().chain(ours.iter()).map(|e| e.path.clone()).collect();
+        let mut known: HashSet<RelativePath> =
+            source.entries.iter().chain(ours.iter()).map(|e| e.path.clone()).collect();
         let mut elsewhere = Vec::new();
         for (account, inodes) in wanted {
             let found = self.links_below(&account, &inodes, &mut known, ours, theirs).await?;
@@ -201,18 +209,26 @@ impl Pass<'_> {
     /// What later passes may build on. Only after everything is durable.
     pub(super) async fn remember(&mut self, source: &Listing, target: &Listing, plan: &Plan) -> Result<(), Error> {
         let Some(began) = self.known.began else { return Ok(()) };
-        let doubtful: HashSet<RelativePath> =
-            self.report.skipped.iter().map(|(path, _)| self.layout.unit(path.as_bytes())).chain(self.doubtful.clone()).collect();
+        let doubtful: HashSet<RelativePath> = self
+            .report
+            .skipped
+            .iter()
+            .map(|(path, _)| self.layout.unit(path.as_bytes()))
+            .chain(self.doubtful.clone())
+            .collect();
         let contents = Contents::of(source, target, &self.layout, &self.known.impure);
         let altered = self.altered(source, plan);
         let mut leaves = Vec::new();
         let mut unsure = Vec::new();
         for entry in source.entries.iter().filter(|entry| contents.files.contains_key(&entry.path)) {
             let unit = self.layout.unit(entry.path.join(b"x").as_bytes());
-            let source_key = FolderKey::of(entry).filter(|key| !is_racy(key, began, self.options.racy) && !doubtful.contains(&unit));
+            let source_key =
+                FolderKey::of(entry).filter(|key| !is_racy(key, began, self.options.racy) && !doubtful.contains(&unit));
             let known = self.known.leaves.get(entry.path.as_bytes());
             let files = match source.leaves.get(&entry.path) {
-                Some(Names::Same) if target.leaves.get(&entry.path) == Some(&Names::Same) => known.map_or(0, |leaf| leaf.files),
+                Some(Names::Same) if target.leaves.get(&entry.path) == Some(&Names::Same) => {
+                    known.map_or(0, |leaf| leaf.files)
+                }
                 Some(names @ Names::All(_)) => names.sorted().len() as u64,
                 _ => contents.files.get(&entry.path).copied().unwrap_or_default(),
             };
@@ -229,7 +245,8 @@ impl Pass<'_> {
         }
         let present: HashSet<&[u8]> = leaves.iter().map(|leaf| leaf.folder.as_slice()).collect();
         let in_scope = |folder: &[u8]| {
-            self.options.scope.is_empty() || self.options.scope.iter().any(|scope| crate::path::is_within(folder, scope))
+            self.options.scope.is_empty()
+                || self.options.scope.iter().any(|scope| crate::path::is_within(folder, scope))
         };
         let gone: Vec<Vec<u8>> = self
             .known
@@ -324,7 +341,8 @@ fn account(path: &RelativePath) -> RelativePath {
 }
 
 fn is_racy(key: &FolderKey, began: (i64, u32), window: Duration) -> bool {
-    let nanoseconds = |(seconds, nanoseconds): (i64, u32)| i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds);
+    let nanoseconds =
+        |(seconds, nanoseconds): (i64, u32)| i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds);
     let window = i128::try_from(window.as_nanos()).unwrap_or(i128::MAX);
     nanoseconds(key.changed).saturating_add(window) >= nanoseconds(began)
 }

@@ -108,7 +108,8 @@ async fn rounds(hands: Hands, options: &SyncOptions, state: &dyn State, seed: u6
         }
         let place = format!("seed {seed:x}, round {round}");
         let before = snapshot(&pair.source);
-        let report = sync(&source, &target, options, state, &()).await.unwrap_or_else(|error| panic!("{place}: {error}"));
+        let report =
+            sync(&source, &target, options, state, &()).await.unwrap_or_else(|error| panic!("{place}: {error}"));
         assert_eq!(pair.rsync(&[]), "", "{place}: {report:?}");
         assert_eq!(snapshot(&pair.source), before, "{place}");
         let how = if round % 10 == 0 { Comparison::Contents } else { Comparison::Metadata };

@@ -105,7 +105,7 @@ impl Pair {
         command.args(["-aHnci", "--delete", "--no-specials", "--no-devices"]);
         match self.hands {
             Hands::OldAgents => command.args(["--modify-window=0", "--omit-link-times"]),
-            _ => command.arg("--modify-window=-1"),
+            _ => command.args(["--modify-window=-1", "-AX"]),
         };
         command.args(exclude.iter().map(|pattern| format!("--exclude={pattern}")));
         let output = command.arg(slashed(&self.source)).arg(slashed(&self.target)).output();

@@ -5,6 +5,7 @@ use crate::with_both_hands;
 use rehome_sync::{Comparison, Error, Limit, Observer, Owner, Recorded, SyncOptions, compare, sync};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::Path;
 
 /// Names that break programs.
 const ODD: [&[u8]; 9] = [
@@ -433,4 +434,51 @@ with_both_hands! {
         assert_eq!(read(&pair.target, b".rehome-aside/label/extra"), b"x");
         assert!(!pair.aside().join("label/extra").exists());
     }
+}
+
+/// A command of the package `acl` or `attr`; false where there is no such program.
+fn ran(program: &str, words: &[&str], file: &Path) -> bool {
+    match std::process::Command::new(program).args(words).arg(file).output() {
+        Err(_) => false,
+        Ok(output) => {
+            assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
+            true
+        }
+    }
+}
+
+with_both_hands! {
+    async fn attributes_and_access_control_lists_come_along_and_go(hands: Hands) {
+        let pair = Pair::new(hands);
+        write(&pair.source, b"a/file", b"content", 1);
+        write(&pair.source, b"a/plain", b"content", 1);
+        let file = pair.source.join("a/file");
+        let long = vec![0xff; 3000];
+        for (name, value) in [("user.one", &b"1\0\xfe"[..]), ("user.long", &long)] {
+            rustix::fs::setxattr(&file, name, value, rustix::fs::XattrFlags::empty()).unwrap();
+        }
+        let listed = ran("setfacl", &["-m", "u:daemon:r,g:mail:rw"], &file)
+            && ran("setfacl", &["-m", "d:u:daemon:rwx,u:daemon:rx"], &pair.source.join("a"));
+        if !listed {
+            println!("the package acl is not installed: only attributes are looked at");
+        }
+        assert_eq!(pair.converge(&plain()).await.copied, 2);
+        assert_eq!(attribute(&pair.target.join("a/file"), "user.one"), b"1\0\xfe");
+        assert_eq!(attribute(&pair.target.join("a/file"), "user.long"), long);
+        rustix::fs::removexattr(&file, "user.one").unwrap();
+        rustix::fs::setxattr(&file, "user.two", b"2", rustix::fs::XattrFlags::empty()).unwrap();
+        if listed {
+            assert!(ran("setfacl", &["-b"], &file) && ran("setfacl", &["-k"], &pair.source.join("a")));
+        }
+        let report = pair.converge(&plain()).await;
+        assert_eq!(report.copied, 0, "{report:?}");
+        assert!(report.corrected > 0);
+    }
+}
+
+fn attribute(file: &Path, name: &str) -> Vec<u8> {
+    let mut value = vec![0; 10_000];
+    let length = rustix::fs::getxattr(file, name, &mut value[..]).unwrap();
+    value.truncate(length);
+    value
 }
