@@ -15,6 +15,7 @@ use crate::types::{SideName, Stage, Verb};
 
 mod effects;
 mod kept;
+mod leaves;
 mod questions;
 mod runs;
 mod schema;

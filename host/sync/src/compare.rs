@@ -33,7 +33,7 @@ pub async fn compare(
     let mut right = target.session().await?;
     let mut skipped = Vec::new();
     let (source_listing, target_listing) =
-        scope::list_both(&mut left, &mut right, &options.scope, &mut skipped).await?;
+        scope::list_both(&mut left, &mut right, &options.scope, &[], &mut skipped).await?;
     let layout = Layout::find(options.strategy, [&source_listing, &target_listing]);
     // As if everything were allowed: what is not, differs all the same.
     let exact = left.exact && right.exact;
@@ -124,8 +124,9 @@ impl Counter {
 fn words(correction: &Correction) -> String {
     let owner = correction.owner.as_ref().map(|owner| format!("owner (should be {}:{})", owner.user, owner.group));
     let mode = correction.mode.map(|mode| format!("mode (should be {mode:04o})"));
+    let attributes = correction.attributes.as_ref().map(|_| "attributes or ACL".to_owned());
     let time = correction.modified.map(|_| "time".to_owned());
-    owner.into_iter().chain(mode).chain(time).collect::<Vec<_>>().join(", ")
+    owner.into_iter().chain(mode).chain(attributes).chain(time).collect::<Vec<_>>().join(", ")
 }
 
 async fn contents(

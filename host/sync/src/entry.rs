@@ -3,6 +3,7 @@
 //! See `hand` for who fills them in.
 
 use crate::RelativePath;
+use crate::attributes::Attributes;
 use std::sync::Arc;
 
 /// What an entry is.
@@ -29,6 +30,8 @@ pub struct Entry {
     pub size: u64,
     /// Last change of content: seconds since 1970 and nanoseconds (0 where the side cannot tell them).
     pub modified: (i64, u32),
+    /// Last change of anything, names and modes included (ctime): seconds since 1970 and nanoseconds.
+    pub changed: (i64, u32),
     /// Permission bits, with setuid, setgid and sticky: at most 0o7777.
     pub mode: u32,
     /// Name of the user, or its number where it has no name.
@@ -39,6 +42,8 @@ pub struct Entry {
     pub links: u64,
     /// Device and inode: equal for two names of one file.
     pub inode: (u64, u64),
+    /// Extended attributes and ACLs; none where the side cannot tell them (see `Session::exact`), and of links.
+    pub(crate) attributes: Attributes,
     /// What a symbolic link says; bytes, never followed.
     pub points_to: Option<Box<[u8]>>,
 }

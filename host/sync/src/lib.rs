@@ -2,9 +2,11 @@
 //! Invariant: nothing here touches a path outside the tree it was opened for, and what a side answers is checked before it is used.
 //! Start at [`Tree`] (one opened tree on a side), then [`sync()`] and [`compare()`]; `plan` decides, `hand` acts.
 //!
-//! What is kept: files, folders, symbolic links, hard links within the tree, mode, owner by name, and the times of
-//! files and folders. Extended attributes, ACLs and holes of sparse files are **not** kept yet.
+//! What is kept: files, folders, symbolic links, hard links within the tree, mode, owner by name, ACLs, the extended
+//! attributes that users set, and the times of files and folders. Holes of sparse files are filled; `trusted.` and
+//! `security.` attributes stay behind.
 
+mod attributes;
 mod compare;
 mod entry;
 mod error;
@@ -18,6 +20,7 @@ mod path;
 mod pattern;
 mod plan;
 mod report;
+mod state;
 mod temporary;
 mod tree;
 
@@ -30,4 +33,5 @@ pub use pass::sync;
 pub use path::RelativePath;
 pub use pattern::Pattern;
 pub use report::{Differences, Observer, Recorded, SyncReport};
+pub use state::{FolderKey, Kept, Leaf, State};
 pub use tree::Tree;

@@ -4,8 +4,8 @@
 
 use crate::hand::{ASIDE, RawEntry};
 use crate::temporary::is_temporary;
-use crate::{Entry, Error, Kind, RelativePath, escape, path};
-use std::collections::HashMap;
+use crate::{Entry, Error, FolderKey, Kind, RelativePath, escape, path};
+use std::collections::{BTreeMap, HashMap};
 
 /// More than any tree that fits on one machine's mail disk; a side that never stops listing is stopped here.
 pub(crate) const MOST_ENTRIES: usize = 20_000_000;
@@ -18,9 +18,36 @@ pub(crate) struct Listing {
     pub leftovers: Vec<RelativePath>,
     /// Folders that vanished while they were listed.
     pub gone: Vec<RelativePath>,
+    /// Known leaves, of which no entries are here.
+    pub leaves: BTreeMap<RelativePath, Names>,
+    /// Files in leaves that are equal on both sides, which are not among the entries.
+    pub unlisted: u64,
+}
+
+/// What was told of a known leaf.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Names {
+    /// It is what it was.
+    Same,
+    /// Its names, each ended by a NUL.
+    All(Vec<u8>),
+}
+
+impl Names {
+    /// The names, sorted.
+    pub(crate) fn sorted(&self) -> Vec<&[u8]> {
+        let Self::All(joined) = self else { return Vec::new() };
+        let mut names: Vec<&[u8]> = joined.split(|&byte| byte == 0).filter(|name| !name.is_empty()).collect();
+        names.sort_unstable();
+        names
+    }
 }
 
 impl Listing {
+    pub(crate) fn sort(&mut self) {
+        self.entries.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    }
+
     /// The entry at `path`.
     pub(crate) fn find(&self, path: &[u8]) -> Option<usize> {
         self.entries.binary_search_by(|entry| entry.path.as_bytes().cmp(path)).ok()
@@ -51,6 +78,10 @@ pub(crate) struct Collector {
     /// Folders that may be listed, with the levels below them.
     expected: HashMap<Vec<u8>, u32>,
     keep_own: bool,
+    /// What the hand was told to know.
+    known: HashMap<Vec<u8>, Option<FolderKey>>,
+    /// What those of them are now that were listed as folders.
+    keys: HashMap<Vec<u8>, FolderKey>,
     /// Entries that were told, kept or not.
     told: usize,
     listing: Listing,
@@ -63,14 +94,67 @@ impl Collector {
             limit,
             expected: HashMap::new(),
             keep_own: false,
+            known: HashMap::new(),
+            keys: HashMap::new(),
             told: 0,
             listing: Listing::default(),
         }
     }
 
+    /// For the names of one folder that was asked for.
+    pub(crate) fn for_names(side: &str, folder: &RelativePath) -> Self {
+        let mut collector = Self::new(side, usize::MAX);
+        let nothing = FolderKey { device: 0, inode: 0, changed: (0, 0) };
+        collector.keys.insert(folder.as_bytes().to_vec(), nothing);
+        collector
+    }
+
     /// `folder` was asked for.
     pub(crate) fn expect(&mut self, folder: &[u8], depth: u32) {
         self.expected.insert(folder.to_vec(), depth);
+    }
+
+    /// The hand knows these.
+    pub(crate) fn know(&mut self, leaves: impl IntoIterator<Item = (Vec<u8>, Option<FolderKey>)>) {
+        self.known = leaves.into_iter().collect();
+    }
+
+    /// A known leaf is what it was.
+    pub(crate) fn same(&mut self, folder: &[u8]) -> Result<(), Error> {
+        let known = self.known.get(folder).copied().flatten();
+        let path = RelativePath::new(folder)?;
+        if known.is_none() || known != self.keys.get(folder).copied() || self.listing.leaves.contains_key(&path) {
+            return Err(self.refuse("as unchanged what has changed", folder));
+        }
+        self.listing.leaves.insert(path, Names::Same);
+        Ok(())
+    }
+
+    /// Some of the names of a known leaf.
+    pub(crate) fn names(&mut self, folder: &[u8], names: Vec<u8>) -> Result<(), Error> {
+        if !self.keys.contains_key(folder) {
+            return Err(self.refuse("the names of a folder that it had not listed", folder));
+        }
+        if names.last().is_some_and(|&byte| byte != 0) {
+            return Err(self.refuse("a name without its end", folder));
+        }
+        let each = names.split(|&byte| byte == 0);
+        for name in each.take(names.iter().filter(|&&byte| byte == 0).count()) {
+            if path::name_fault(name).is_some() || name.contains(&b'/') {
+                return Err(self.refuse("a name that is none", &path::join(folder, name)));
+            }
+            self.told += 1;
+        }
+        let path = RelativePath::new(folder)?;
+        if self.told > MOST_ENTRIES {
+            return Err(self.too_large(path, MOST_ENTRIES));
+        }
+        match self.listing.leaves.entry(path).or_insert(Names::All(Vec::new())) {
+            Names::All(all) if all.is_empty() => *all = names,
+            Names::All(all) => all.extend(names),
+            Names::Same => return Err(self.refuse("the names of a folder that is unchanged", folder)),
+        }
+        Ok(())
     }
 
     /// An entry that was asked for by itself.
@@ -110,6 +194,10 @@ impl Collector {
         }
         if raw.kind == Kind::Folder && depth > 1 {
             self.expected.insert(path.as_bytes().to_vec(), depth - 1);
+            if self.known.contains_key(path.as_bytes()) {
+                let (device, inode) = raw.inode;
+                self.keys.insert(path.as_bytes().to_vec(), FolderKey { device, inode, changed: raw.changed });
+            }
         }
         if !self.keep_own {
             if path.is_within(ASIDE.as_bytes()) {
@@ -123,15 +211,30 @@ impl Collector {
         if self.listing.entries.len() >= self.limit {
             return Err(self.too_large(path, self.limit));
         }
-        let RawEntry { name: _, kind, size, modified, mode, owner, group, links, inode, points_to } = raw;
-        self.listing.entries.push(Entry { path, kind, size, modified, mode, owner, group, links, inode, points_to });
+        let RawEntry {
+            name: _,
+            kind,
+            size,
+            modified,
+            changed,
+            mode,
+            owner,
+            group,
+            links,
+            inode,
+            attributes,
+            points_to,
+        } = raw;
+        let entry =
+            Entry { path, kind, size, modified, changed, mode, owner, group, links, inode, attributes, points_to };
+        self.listing.entries.push(entry);
         Ok(())
     }
 
     /// # Errors
     /// [`Error::Protocol`] when a path came twice.
     pub(crate) fn finish(mut self) -> Result<Listing, Error> {
-        self.listing.entries.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+        self.listing.sort();
         let twice =
             self.listing.entries.windows(2).find(|pair| pair[0].path == pair[1].path).map(|pair| pair[0].path.clone());
         match twice {
@@ -157,7 +260,8 @@ fn fault(raw: &RawEntry) -> Option<&'static str> {
     if raw.name.contains(&b'/') {
         return Some("a name with a `/`");
     }
-    if raw.mode > 0o7777 || raw.modified.1 >= 1_000_000_000 || i64::try_from(raw.size).is_err() {
+    let times = [raw.modified, raw.changed];
+    if raw.mode > 0o7777 || times.iter().any(|time| time.1 >= 1_000_000_000) || i64::try_from(raw.size).is_err() {
         return Some("a mode, time or size that does not exist");
     }
     if !good_owner(&raw.owner) || !good_owner(&raw.group) {
@@ -189,11 +293,13 @@ mod tests {
             kind,
             size: 1,
             modified: (1, 2),
+            changed: (1, 2),
             mode: 0o644,
             owner: "vmail".into(),
             group: "vmail".into(),
             links: 1,
             inode: (1, 1),
+            attributes: crate::attributes::Attributes::default(),
             points_to: (kind == Kind::Symlink).then(|| b"x"[..].into()),
         }
     }

@@ -2,8 +2,8 @@
 //! Invariant: what a hand answers goes through `listing` before anybody uses it.
 //! Used by `tree` and by passes (`pass::scope`).
 
-use crate::hand::{Reply, Request, Session, explain, unexpected};
-use crate::listing::{Collector, Listing};
+use crate::hand::{Incoming, Reply, Request, Session, explain, unexpected};
+use crate::listing::{Collector, Listing, Names};
 use crate::{Entry, Error, RelativePath};
 
 /// Lists one folder into a collector.
@@ -19,6 +19,8 @@ pub(crate) async fn collect(
         match session.next().await? {
             Reply::Listed { folder, entries } => collector.take(&folder, entries)?,
             Reply::Gone { folder } => collector.gone(&folder)?,
+            Reply::Same { folder } => collector.same(&folder)?,
+            Reply::Names { folder, names } => collector.names(&folder, names)?,
             Reply::Done => return Ok(()),
             Reply::Failed(fault) => return Err(explain(session.side(), "list", below.as_bytes(), &fault)),
             other => return Err(unexpected(session.side(), &other)),
@@ -28,17 +30,113 @@ pub(crate) async fn collect(
 
 /// One entry, or `None` where there is none (or where a folder above it is none).
 pub(crate) async fn stat(session: &mut Session, path: &RelativePath) -> Result<Option<Entry>, Error> {
-    session.send(Request::Stat(path.as_bytes().to_vec())).await;
+    Ok(stat_all(session, std::slice::from_ref(path)).await?.pop().flatten())
+}
+
+/// Many entries, asked for at the same time: `None` where there is none.
+pub(crate) async fn stat_all(session: &mut Session, paths: &[RelativePath]) -> Result<Vec<Option<Entry>>, Error> {
+    let side = session.side().to_owned();
+    let (ask, replies) = session.halves();
+    let asking = async {
+        for path in paths {
+            if ask.send(Request::Stat(path.as_bytes().to_vec())).await.is_err() {
+                break;
+            }
+        }
+        Ok::<(), Error>(())
+    };
+    let hearing = async {
+        let mut all = Vec::with_capacity(paths.len());
+        for path in paths {
+            all.push(stat_reply(replies, &side, path).await?);
+        }
+        Ok(all)
+    };
+    let ((), all) = tokio::try_join!(asking, hearing)?;
+    Ok(all)
+}
+
+async fn stat_reply(replies: &mut Incoming, side: &str, path: &RelativePath) -> Result<Option<Entry>, Error> {
     let mut found = None;
     loop {
-        match session.next().await? {
+        match replies.next().await? {
             Reply::Listed { folder, entries } if found.is_none() => {
-                found = Some(Listing::single(session.side(), path, &folder, entries)?);
+                found = Some(Listing::single(side, path, &folder, entries)?);
             }
             Reply::Done => return Ok(found),
             Reply::Failed(fault) if fault.vanished() => return Ok(None),
-            Reply::Failed(fault) => return Err(explain(session.side(), "look at", path.as_bytes(), &fault)),
+            Reply::Failed(fault) => return Err(explain(side, "look at", path.as_bytes(), &fault)),
+            other => return Err(unexpected(side, &other)),
+        }
+    }
+}
+
+/// The names in each of these folders, asked for at the same time; `None` where the folder is not there (any more).
+pub(crate) async fn names_of(session: &mut Session, folders: &[RelativePath]) -> Result<Vec<Option<Names>>, Error> {
+    let side = session.side().to_owned();
+    let (ask, replies) = session.halves();
+    let asking = async {
+        for folder in folders {
+            if ask.send(Request::Names(folder.as_bytes().to_vec())).await.is_err() {
+                break;
+            }
+        }
+        Ok::<(), Error>(())
+    };
+    let hearing = async {
+        let mut all = Vec::with_capacity(folders.len());
+        for folder in folders {
+            all.push(names_reply(replies, &side, folder).await?);
+        }
+        Ok(all)
+    };
+    let ((), all) = tokio::try_join!(asking, hearing)?;
+    Ok(all)
+}
+
+async fn names_reply(replies: &mut Incoming, side: &str, asked: &RelativePath) -> Result<Option<Names>, Error> {
+    let mut collector = Collector::for_names(side, asked);
+    loop {
+        match replies.next().await? {
+            Reply::Names { folder, names } => collector.names(&folder, names)?,
+            Reply::Done => return Ok(collector.finish()?.leaves.remove(asked)),
+            Reply::Failed(fault) if fault.vanished() => return Ok(None),
+            Reply::Failed(fault) => return Err(explain(side, "list", asked.as_bytes(), &fault)),
+            other => return Err(unexpected(side, &other)),
+        }
+    }
+}
+
+/// All names of these files (device, inode) below a folder.
+pub(crate) async fn find_links(
+    session: &mut Session,
+    below: &RelativePath,
+    inodes: &[(u64, u64)],
+) -> Result<Vec<Entry>, Error> {
+    let mut collector = Collector::new(session.side(), usize::MAX);
+    session.send(Request::Links { below: below.as_bytes().to_vec(), inodes: inodes.to_vec() }).await;
+    loop {
+        match session.next().await? {
+            Reply::Listed { folder, entries } if RelativePath::new(folder.as_slice())?.is_within(below.as_bytes()) => {
+                collector.expect(&folder, 1);
+                collector.take(&folder, entries)?;
+            }
+            Reply::Done => break,
+            Reply::Failed(fault) => return Err(explain(session.side(), "list", below.as_bytes(), &fault)),
             other => return Err(unexpected(session.side(), &other)),
         }
+    }
+    let mut entries = collector.finish()?.entries;
+    entries.retain(|entry| inodes.contains(&entry.inode));
+    Ok(entries)
+}
+
+/// What time it is there: seconds since 1970 and nanoseconds.
+pub(crate) async fn clock(session: &mut Session) -> Result<(i64, u32), Error> {
+    session.send(Request::Clock).await;
+    match session.next().await? {
+        Reply::Clock(now) => Ok(now),
+        Reply::Failed(fault) => Err(explain(session.side(), "ask for the time", b"", &fault)),
+        other => Err(unexpected(session.side(), &other)),
     }
 }

@@ -3,6 +3,7 @@
 //! Read by `plan`; the patterns are in `pattern`.
 
 use crate::{Owner, Pattern};
+use std::time::Duration;
 
 /// What is known about the files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -51,8 +52,24 @@ pub struct SyncOptions {
     pub owner: Option<Owner>,
     /// Whether setuid and setgid bits of files are kept. Those of folders (setgid hands down the group) always are.
     pub set_id: bool,
+    /// A folder that was changed so lately, by the clock of its side, may change again without showing it: it is looked
+    /// into the next time, whatever is known of it. The same idea as git's racy index entries; two seconds are enough for
+    /// file systems that keep whole ones.
+    pub racy: Duration,
     /// Label of the folder where things are set aside: letters, digits, `-`, `_`, `.`; not beginning with `.`.
     pub aside: String,
+}
+
+impl SyncOptions {
+    /// What a pass means by "equal", in words that only say something to a [`State`](crate::State): what it knows from passes
+    /// with another meaning is of no use.
+    pub fn meaning(&self) -> String {
+        let patterns = |patterns: &[Pattern]| patterns.iter().map(|pattern| format!("{pattern:?}")).collect::<String>();
+        let owner = self.owner.as_ref().map_or(String::new(), |owner| format!("{}:{}", owner.user, owner.group));
+        let Self { strategy, delete, set_id, .. } = self;
+        let (without, only) = (patterns(&self.without), patterns(&self.only));
+        format!("{strategy:?} delete {delete} set-id {set_id} owner {owner} without {without} only {only}")
+    }
 }
 
 impl Default for SyncOptions {
@@ -68,6 +85,7 @@ impl Default for SyncOptions {
             also_replace: Vec::new(),
             owner: None,
             set_id: false,
+            racy: Duration::from_secs(2),
             aside: "sync".to_owned(),
         }
     }

@@ -335,7 +335,8 @@ async fn write_file(
     for piece in content.chunks(crate::hand::PIECE) {
         session.send(Request::Data(piece.to_vec())).await;
     }
-    let mut outcome = session.ask(Request::Finish { mode, owner: owner.cloned(), modified: None }).await?;
+    let mut outcome =
+        session.ask(Request::Finish { mode, owner: owner.cloned(), attributes: None, modified: None }).await?;
     if outcome.is_ok() {
         outcome = session.ask(Request::Sync).await?;
     }

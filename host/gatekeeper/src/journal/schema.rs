@@ -3,7 +3,7 @@
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{Connection, Row};
 
-const STEPS: [&str; 2] = [
+const STEPS: [&str; 3] = [
     "
 CREATE TABLE run (
     id INTEGER PRIMARY KEY, phase TEXT NOT NULL, run INTEGER NOT NULL, stage TEXT NOT NULL, state TEXT NOT NULL,
@@ -27,6 +27,11 @@ CREATE INDEX touched_by_tree ON touched (tree, id);
     "
 CREATE TABLE undo (id INTEGER PRIMARY KEY, phases TEXT NOT NULL, begun_at INTEGER NOT NULL, ended_at INTEGER) STRICT;
 CREATE TABLE previewed (phase TEXT NOT NULL, run INTEGER NOT NULL, irreversible TEXT NOT NULL, PRIMARY KEY (phase, run)) STRICT;
+",
+    "
+CREATE TABLE leaf (
+    tree TEXT NOT NULL, folder BLOB NOT NULL, source TEXT, target TEXT, files INTEGER NOT NULL, PRIMARY KEY (tree, folder)
+) STRICT, WITHOUT ROWID;
 ",
 ];
 

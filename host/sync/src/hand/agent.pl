@@ -14,16 +14,17 @@ $ENV{LC_ALL} = 'C';
 umask 0;
 
 # What perl has no word for, by number: [lstat, fstat, utimensat, syncfs, clock_gettime, size of struct stat, where its
-# st_mtime is, how that is packed]. On another machine times are whole seconds and every file is fsynced.
+# st_mtime is (st_ctime follows), how a time is packed, llistxattr, flistxattr, lgetxattr, fgetxattr, fsetxattr,
+# fremovexattr]. On another machine times are whole seconds and every file is fsynced.
 my %machines = (
-    'x86_64'  => [262, 5, 280, 306, 228, 144, 88, 'q2'],
-    'aarch64' => [79, 80, 88, 267, 113, 128, 88, 'q2'],
-    'i[3-6]86' => [300, 197, 320, 344, 265, 96, 72, 'l2'],
+    'x86_64'  => [262, 5, 280, 306, 228, 144, 88, 'q2', 195, 196, 192, 193, 190, 199],
+    'aarch64' => [79, 80, 88, 267, 113, 128, 88, 'q2', 12, 13, 9, 10, 7, 16],
+    'i[3-6]86' => [300, 197, 320, 344, 265, 96, 72, 'l2', 233, 234, 230, 231, 228, 237],
 );
 my ($call) = map { $machines{$_} } grep { $Config{archname} =~ /^$_/ } keys %machines;
 
 my ($root, $here, $here_handle, $locked, %user, %group, %uid, %gid);
-my ($writing, %changed);
+my ($writing, %changed, %known);
 my ($files, $others) = ({}, {}); # to sync: {few => [handles], file_systems => {device => handle}}
 my ($in, $out) = ('', '');
 
@@ -105,41 +106,117 @@ sub through { # a name in another folder than the one we are in; the kernel goes
 
 # Looking
 
-sub nanoseconds { # of the modification time; undef when it changed since it was $seconds
-    my ($what, $seconds) = @_;
-    return 0 if !$call;
+sub nanoseconds { # of modification and change; nothing when these changed since they were $modified and $changed
+    my ($what, $modified, $changed) = @_;
+    return (0, 0) if !$call;
     my $buffer = "\0" x $call->[5];
     my $done = ref $what
         ? syscall($call->[1], fileno($what), $buffer)
         : syscall($call->[0], -100, "$what", $buffer, 0x100);
     return if $done != 0;
-    my ($now, $nanoseconds) = unpack("x$call->[6] $call->[7]", $buffer);
-    return $now == $seconds ? $nanoseconds : undef;
+    my ($is_modified, $of_modified, $is_changed, $of_changed) = unpack("x$call->[6] $call->[7] $call->[7]", $buffer);
+    return $is_modified == $modified && $is_changed == $changed ? ($of_modified, $of_changed) : ();
 }
-sub look { # stat without following; the last element is nanoseconds
+sub look { # stat without following; the last elements are nanoseconds of modification and change
     my ($what) = @_;
     for (1 .. 100) {
         my @stat = ref $what ? stat($what) : lstat($what);
         @stat or system_fault();
-        my $nanoseconds = nanoseconds($what, $stat[9]);
-        return (@stat, $nanoseconds) if defined $nanoseconds;
+        my @nanoseconds = nanoseconds($what, $stat[9], $stat[10]);
+        return (@stat, @nanoseconds) if @nanoseconds;
     }
     fault('E' . EAGAIN);
 }
 sub kind { my ($mode) = @_; return S_ISREG($mode) ? 'f' : S_ISDIR($mode) ? 'd' : S_ISLNK($mode) ? 'l' : 'o' }
+sub user_name {
+    my ($uid) = @_;
+    if (!defined $user{$uid}) { my $name = getpwuid($uid); $user{$uid} = defined $name ? $name : $uid }
+    return $user{$uid};
+}
+sub group_name {
+    my ($gid) = @_;
+    if (!defined $group{$gid}) { my $name = getgrgid($gid); $group{$gid} = defined $name ? $name : $gid }
+    return $group{$gid};
+}
+
+# Attributes: a hash of names and values; an ACL is text with names in it, see attributes.rs
+
+my ($MOST_ATTRIBUTES, $E2BIG, $ERANGE, $ENODATA, $EOPNOTSUPP) = (256 * 1024, 7, 34, 61, 95);
+
+sub whole { # what a call writes into a buffer that is large enough; undef where there is nothing such
+    my ($number, @words) = @_;
+    for (my $room = 4096; $room <= $MOST_ATTRIBUTES; $room *= 4) {
+        my $buffer = "\0" x $room;
+        my $length = syscall($number, @words, $buffer, $room);
+        return substr($buffer, 0, $length) if $length >= 0;
+        return if $! == $ENODATA || $! == $EOPNOTSUPP;
+        system_fault() if $! != $ERANGE;
+    }
+    fault("E$E2BIG");
+}
+sub attributes { # of an entry by its bare name, or of a file that is open
+    my ($what) = @_;
+    my ($list, $get, $word) = ref $what ? @$call[9, 11] : @$call[8, 10];
+    $word = ref $what ? fileno($what) : "$what";
+    my $names = whole($list, $word);
+    my %all;
+    for my $name (split /\0/, defined $names ? $names : '') {
+        next if $name !~ /\Auser\./ && $name !~ /\Asystem\.posix_acl_(?:access|default)\z/;
+        my $value = whole($get, $word, "$name");
+        next if !defined $value;
+        $all{$name} = $name =~ /\Auser\./ ? $value : acl_text($value);
+    }
+    return \%all;
+}
+sub packed {
+    my ($all) = @_;
+    my $bytes = join '', map { pack('N/a* N/a*', $_, $all->{$_}) } sort keys %$all;
+    fault("E$E2BIG") if length $bytes > $MOST_ATTRIBUTES;
+    return $bytes;
+}
+sub acl_text {
+    my ($version, @entries) = unpack('V (v v V)*', $_[0]);
+    my $text = '';
+    while (my ($tag, $permissions, $id) = splice(@entries, 0, 3)) {
+        $text .= "$tag $permissions " . ($tag == 2 ? user_name($id) : $tag == 8 ? group_name($id) : '') . "\n";
+    }
+    return $text;
+}
+sub acl_value {
+    my $value = pack('V', 2);
+    for my $line (split /\n/, $_[0]) {
+        my ($tag, $permissions, $name) = split / /, $line, 3;
+        my $id = $tag == 2 ? uid_of($name) : $tag == 8 ? gid_of($name) : 0xffffffff;
+        $value .= pack('v v V', $tag, $permissions, $id);
+    }
+    return $value;
+}
+sub set_attributes { # of a file that is open; those that are not copied stay
+    my ($file, $wanted) = @_;
+    return if !$call;
+    my $present = attributes($file);
+    return if packed($present) eq $wanted;
+    my %wanted = unpack('(N/a*)*', $wanted);
+    for my $name (keys %$present) {
+        next if exists $wanted{$name};
+        syscall($call->[13], fileno($file), "$name") == 0 or system_fault();
+    }
+    for my $name (keys %wanted) {
+        my $value = $name =~ /\Auser\./ ? $wanted{$name} : acl_value($wanted{$name});
+        syscall($call->[12], fileno($file), "$name", $value, length $value, 0) == 0 or system_fault();
+    }
+}
 sub fields_of { # an entry
     my ($name) = @_;
     my @s = look($name);
     my $kind = kind($s[2]);
     my $points_to = '';
     if ($kind eq 'l') { $points_to = readlink($name); defined $points_to or system_fault() }
-    my $user = $user{$s[4]};
-    if (!defined $user) { $user = getpwuid($s[4]); $user = $s[4] if !defined $user; $user{$s[4]} = $user }
-    my $group = $group{$s[5]};
-    if (!defined $group) { $group = getgrgid($s[5]); $group = $s[5] if !defined $group; $group{$s[5]} = $group }
-    return ($name, $kind, $s[7], $s[9], $s[13], $s[2] & 07777, $user, $group, $s[3], $s[0], $s[1], $points_to);
+    my $attributes = $call && $kind ne 'l' ? packed(attributes($name)) : '';
+    return ($name, $kind, @s[7, 9, 13, 10, 14], $s[2] & 07777, user_name($s[4]), group_name($s[5]), @s[3, 0, 1],
+        $attributes, $points_to);
 }
-sub list_folder {
+sub names_in { # of a folder below the root
     my ($path) = @_;
     folder($path);
     opendir(my $listing, '.') or system_fault();
@@ -148,32 +225,67 @@ sub list_folder {
     $! = 0;
     my @all = readdir($listing);
     system_fault() if $!;
-    my %names = map { $_ => 1 } grep { $_ ne '.' && $_ ne '..' } @all;
+    my %names;
+    @names{@all} = ();
+    delete @names{'.', '..'};
     closedir($listing);
+    return keys %names;
+}
+sub list_folder { # returns the folders in it: name, and key as in %known
+    my ($path) = @_;
     my (@inner, @entries);
-    for my $name (sort keys %names) {
+    for my $name (sort(names_in($path))) {
         my @fields = eval { fields_of($name) };
         if (!@fields) { next if vanished($@); die $@ }
-        push @inner, $name if $fields[1] eq 'd';
+        push @inner, [$name, "@fields[11, 12, 5, 6]"] if $fields[1] eq 'd';
         push @entries, @fields;
-        if (@entries > 12 * 200) { tell_back('e', $path, @entries); @entries = () }
+        if (@entries > 15 * 200) { tell_back('e', $path, @entries); @entries = () }
     }
     tell_back('e', $path, @entries);
     return @inner;
 }
+sub tell_names {
+    my ($path) = @_;
+    my @names = names_in($path);
+    do { tell_back('n', $path, join('', map { "$_\0" } splice(@names, 0, 1000))) } while @names;
+}
+sub find_links {
+    my ($below, @inodes) = @_;
+    my %wanted;
+    @wanted{@inodes} = ();
+    my @waiting = ($below);
+    while (@waiting) {
+        my $path = pop @waiting;
+        my @names = eval { names_in($path) };
+        if (my $fault = $@) { next if vanished($fault); die $fault }
+        my @entries;
+        for my $name (@names) {
+            my @stat = lstat($name) or next;
+            if (S_ISDIR($stat[2])) { push @waiting, $path eq '' ? $name : "$path/$name" }
+            elsif (exists $wanted{"$stat[0] $stat[1]"}) {
+                my @fields = eval { fields_of($name) };
+                push @entries, @fields;
+            }
+        }
+        tell_back('e', $path, @entries) if @entries;
+    }
+}
 sub list {
     my ($below, $depth) = @_;
     folder($below);
-    my @waiting = ([$below, $depth]);
+    my @waiting = ([$below, $depth, '']);
     while (@waiting) {
-        my ($path, $depth) = @{ pop @waiting };
+        my ($path, $depth, $key) = @{ pop @waiting };
+        my $leaf = $key ne '' ? $known{$path} : undef;
+        if (defined $leaf && $leaf eq $key) { tell_back('s', $path); next }
         # The last one is taken first: `new` before `cur`, so that a message on its way is seen twice rather than never.
-        my @inner = eval { list_folder($path) };
+        my @inner = eval { defined $leaf ? tell_names($path) : list_folder($path) };
         if (my $fault = $@) {
             if (vanished($fault) && $path ne $below) { tell_back('g', $path); next }
             die ref $fault ? [$fault->[0], $path] : $fault;
         }
-        push @waiting, map { [($path eq '' ? $_ : "$path/$_"), $depth - 1] } @inner if $depth > 1;
+        next if defined $leaf || $depth <= 1;
+        push @waiting, map { [($path eq '' ? $_->[0] : "$path/$_->[0]"), $depth - 1, $_->[1]] } @inner;
     }
 }
 
@@ -181,14 +293,14 @@ sub list {
 
 sub now {
     my $buffer = "\0" x 16;
-    return time if !$call || syscall($call->[4], 0, $buffer) != 0;
-    my ($seconds, $nanoseconds) = unpack($call->[7], $buffer);
-    return $seconds + $nanoseconds / 1e9;
+    return (time, 0) if !$call || syscall($call->[4], 0, $buffer) != 0;
+    return unpack($call->[7], $buffer);
 }
 sub unripe { # how long to wait until a later change must have a later time
     my (@stat) = @_;
     my $tick = $stat[13] ? 0.05 : 1.05;
-    my $wait = $stat[9] + $stat[13] / 1e9 + $tick - now();
+    my ($seconds, $nanoseconds) = now();
+    my $wait = $stat[9] - $seconds + ($stat[13] - $nanoseconds) / 1e9 + $tick;
     return $wait <= 0 || $wait > $tick + 0.02 ? 0 : $wait;
 }
 sub open_quietly {
@@ -243,12 +355,13 @@ sub more {
     }
 }
 sub finish {
-    my ($mode, $user, $group, $seconds, $nanoseconds) = @_;
+    my ($mode, $user, $group, $attributed, $attributes, $seconds, $nanoseconds) = @_;
     my $w = $writing or fault('path');
     undef $writing;
     die $w->{fault} if $w->{fault};
     my @stat = look($w->{handle});
     give($w->{handle}, \@stat, $user, $group);
+    set_attributes($w->{handle}, $attributes) if $attributed;
     chmod($mode, $w->{handle}) or system_fault();
     set_time($w->{handle}, $seconds, $nanoseconds) if $seconds ne '';
     note($files, $w->{handle});
@@ -297,12 +410,9 @@ sub number {
     defined $asked or fault($what);
     return $known->{$name} = $asked;
 }
-sub ids {
-    my ($user, $group) = @_;
-    my $uid = number(\%uid, $user, defined $uid{$user} ? undef : scalar getpwnam($user), 'user');
-    my $gid = number(\%gid, $group, defined $gid{$group} ? undef : scalar getgrnam($group), 'group');
-    return ($uid, $gid);
-}
+sub uid_of { my ($user) = @_; return number(\%uid, $user, defined $uid{$user} ? undef : scalar getpwnam($user), 'user') }
+sub gid_of { my ($group) = @_; return number(\%gid, $group, defined $gid{$group} ? undef : scalar getgrnam($group), 'group') }
+sub ids { my ($user, $group) = @_; return (uid_of($user), gid_of($group)) }
 sub give { # to a file that is open, or to a link by its bare name; only where it differs
     my ($what, $stat, $user, $group) = @_;
     return if $user eq '';
@@ -325,7 +435,7 @@ sub set_time { # of a file that is open, or of a link by its bare name
     $done == 0 or system_fault();
 }
 sub correct {
-    my ($path, $kind, $mode, $user, $group, $seconds, $nanoseconds) = @_;
+    my ($path, $kind, $mode, $user, $group, $attributed, $attributes, $seconds, $nanoseconds) = @_;
     my $name = place($path);
     # Bringing a folder to the disk brings the inodes that changed before along, on ext4 and xfs.
     $changed{parent_of($path)} = 1 if $kind ne 'd';
@@ -333,6 +443,7 @@ sub correct {
     my @stat = look($what);
     fault('regular') if kind($stat[2]) ne $kind;
     give($what, \@stat, $user, $group);
+    set_attributes($what, $attributes) if $attributed && ref $what;
     if ($mode ne '' && ref $what) { chmod($mode, $what) or system_fault() }
     set_time($what, $seconds, $nanoseconds) if $seconds ne '';
 }
@@ -343,7 +454,7 @@ sub make_symlink {
     my ($path, $points_to, $user, $group, $seconds, $nanoseconds) = @_;
     symlink($points_to, place($path)) or system_fault();
     $changed{parent_of($path)} = 1;
-    correct($path, 'l', '', $user, $group, $seconds, $nanoseconds);
+    correct($path, 'l', '', $user, $group, 0, '', $seconds, $nanoseconds);
 }
 sub move {
     my ($from, $to, $replace) = @_;
@@ -375,7 +486,7 @@ sub make_folder {
         fault('E' . ($error + 0));
     }
     $changed{parent_of($path)} = 1;
-    correct($path, 'd', '', $user, $group, '', '');
+    correct($path, 'd', '', $user, $group, 0, '', '', '');
 }
 sub remove {
     my ($path) = @_;
@@ -446,6 +557,10 @@ my %requests = (
     k => [\&ids, 1],
     t => [sub { my @fields = fields_of(place($_[0])); tell_back('e', parent_of($_[0]), @fields) }, 1],
     L => [\&list, 1],
+    B => [sub { my $first = shift; %known = () if $first; my %more = @_; @known{keys %more} = values %more }, 1],
+    n => [\&tell_names, 1],
+    i => [\&find_links, 1],
+    C => [sub { tell_back('t', now()) }, 0],
     R => [\&fetch, 0],
     Y => [\&make_symlink, 1],
     M => [\&move, 1],
@@ -464,7 +579,7 @@ binmode STDOUT;
 my $opened = eval { sysopen($root, $tree, O_RDONLY | O_DIRECTORY) or system_fault(); chdir($root) or system_fault(); 1 };
 if (!$opened) { tell_back('f', ref $@ ? $@->[0] : 'E5'); flush(); exit 0 }
 # Where the layout of struct stat is not what it is thought to be, whole seconds it is (tests ask for that, too).
-undef $call if $old || $call && !defined nanoseconds($root, (stat $root)[9]);
+undef $call if $old || $call && !(() = nanoseconds($root, (stat $root)[9, 10]));
 tell_back('h', 1, $call ? 1 : 0);
 
 while (1) {

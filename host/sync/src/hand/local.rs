@@ -7,15 +7,17 @@ use super::local_write::Writing;
 use super::names::Names;
 use super::session::{Replies, Requests, Session};
 use super::{Fault, PIECE, Reply, Request, Why};
-use crate::{Error, Space, escape, path};
+use crate::{Error, FolderKey, Space, escape, path};
 use rustix::fd::OwnedFd;
 use rustix::fs::{FlockOperation, Mode, OFlags, ResolveFlags, flock, fstatvfs, open, openat, openat2};
 use rustix::io::Errno;
+use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// How folders are opened on the way: never through a link.
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
@@ -27,6 +29,8 @@ pub(super) struct Local {
     pub(super) names: Names,
     pub(super) writing: Option<Writing>,
     pub(super) durable: Durable,
+    /// Leaves, and what they were, see `Request::Known`.
+    pub(super) known: HashMap<Vec<u8>, Option<FolderKey>>,
     /// The folder that was opened last: most requests stay in one.
     here: Option<(Vec<u8>, Rc<OwnedFd>)>,
 }
@@ -56,6 +60,7 @@ pub(crate) async fn open_local(
             names: Names::default(),
             writing: None,
             durable: Durable::default(),
+            known: HashMap::new(),
             here: None,
         };
         local.serve(requests, &replies, &stop);
@@ -105,18 +110,24 @@ impl Local {
             }
             Request::Stat(path) => self.stat(&path, replies)?,
             Request::List { below, depth } => self.list(&below, depth, replies)?,
+            Request::Known { first, leaves } => self.know(first, leaves),
+            Request::Names(folder) => self.tell_names(&folder, replies)?,
+            Request::Links { below, inodes } => self.find_links(&below, &inodes, replies)?,
+            Request::Clock => return clock(),
             Request::Fetch { file, most, ripen } => return self.fetch(&file, most, ripen, replies),
             Request::Begin(path) => self.begin(&path),
             Request::Data(piece) => self.more(&piece),
-            Request::Finish { mode, owner, modified } => self.finish(mode, owner.as_ref(), modified)?,
+            Request::Finish { mode, owner, attributes, modified } => {
+                self.finish(mode, owner.as_ref(), attributes.as_ref(), modified)?
+            }
             Request::Symlink { path, points_to, owner, modified } => {
                 self.symlink(&path, &points_to, owner.as_ref(), modified)?
             }
             Request::Move { from, to, replace } => self.rename(&from, &to, replace)?,
             Request::Link { existing, new } => self.link(&existing, &new)?,
             Request::Folder { path, mode, owner } => self.make_folder(&path, mode, owner.as_ref())?,
-            Request::Meta { path, kind, mode, owner, modified } => {
-                self.correct(&path, kind, mode, owner.as_ref(), modified)?
+            Request::Meta { path, kind, mode, owner, attributes, modified } => {
+                self.correct(&path, kind, mode, owner.as_ref(), attributes.as_ref(), modified)?
             }
             Request::Aside { path, label } => self.set_aside(&path, &label)?,
             Request::Remove(path) => self.remove(&path)?,
@@ -173,6 +184,11 @@ impl Local {
     pub(super) fn forget_place(&mut self) {
         self.here = None;
     }
+}
+
+fn clock() -> Result<Reply, Fault> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Ok(Reply::Clock((i64::try_from(now.as_secs()).unwrap_or(i64::MAX), now.subsec_nanos())))
 }
 
 /// Sends one of several replies; fails when nobody listens any more, which ends the request.

@@ -6,6 +6,7 @@ use super::local::Local;
 use super::local_list::kind_of;
 use super::local_write::{open_quietly, times};
 use super::{ASIDE, Fault, Time, Why};
+use crate::attributes::Attributes;
 use crate::{Kind, Owner, path};
 use rustix::fd::OwnedFd;
 use rustix::fs::{
@@ -29,7 +30,7 @@ impl Local {
         let (folder, name) = self.place(path)?;
         symlinkat(points_to, &*folder, name)?;
         self.note_folder(path::parent_of(path));
-        self.correct(path, Kind::Symlink, None, owner, Some(modified))
+        self.correct(path, Kind::Symlink, None, owner, None, Some(modified))
     }
 
     pub(super) fn rename(&mut self, from: &[u8], to: &[u8], replace: bool) -> Result<(), Fault> {
@@ -66,7 +67,7 @@ impl Local {
             Err(errno) => return Err(errno.into()),
         }
         self.note_folder(path::parent_of(path));
-        self.correct(path, Kind::Folder, None, owner, None)
+        self.correct(path, Kind::Folder, None, owner, None, None)
     }
 
     pub(super) fn correct(
@@ -75,6 +76,7 @@ impl Local {
         kind: Kind,
         mode: Option<u32>,
         owner: Option<&Owner>,
+        attributes: Option<&Attributes>,
         modified: Option<Time>,
     ) -> Result<(), Fault> {
         let (folder, name) = self.place(path)?;
@@ -92,6 +94,9 @@ impl Local {
             return Err(Why::NotRegular.into());
         }
         self.give(&handle, &stat, owner)?;
+        if let Some(attributes) = attributes {
+            self.set_attributes(&handle, attributes)?;
+        }
         if let Some(mode) = mode {
             fchmod(&handle, Mode::from_raw_mode(mode))?;
         }

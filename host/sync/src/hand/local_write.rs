@@ -6,6 +6,7 @@ use super::local::{Local, read_piece, tell};
 use super::local_list::{kind_of, modified};
 use super::session::Replies;
 use super::{Fault, Reply, Time, Why};
+use crate::attributes::Attributes;
 use crate::{Kind, Owner, path};
 use rustix::fd::OwnedFd;
 use rustix::fs::{
@@ -73,11 +74,20 @@ impl Local {
         }
     }
 
-    pub(super) fn finish(&mut self, mode: u32, owner: Option<&Owner>, modified: Option<Time>) -> Result<(), Fault> {
+    pub(super) fn finish(
+        &mut self,
+        mode: u32,
+        owner: Option<&Owner>,
+        attributes: Option<&Attributes>,
+        modified: Option<Time>,
+    ) -> Result<(), Fault> {
         let Some(Writing { path, file }) = self.writing.take() else { return Err(Why::BadPath.into()) };
         let file = file?;
         let stat = fstat(&file)?;
         self.give(&file, &stat, owner)?;
+        if let Some(attributes) = attributes {
+            self.set_attributes(&file, attributes)?;
+        }
         fchmod(&file, Mode::from_raw_mode(mode))?;
         if let Some(modified) = modified {
             futimens(&file, &times(modified))?;

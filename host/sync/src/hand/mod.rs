@@ -4,6 +4,7 @@
 
 mod agent;
 mod local;
+mod local_attributes;
 mod local_durable;
 mod local_files;
 mod local_list;
@@ -15,8 +16,10 @@ mod wire;
 pub(crate) use agent::open_agent;
 pub(crate) use local::open_local;
 pub(crate) use session::{Incoming, Outgoing, Session, explain, unexpected};
+pub(crate) use wire::split as wire_fields;
 
-use crate::{Kind, Owner, Space};
+use crate::attributes::Attributes;
+use crate::{FolderKey, Kind, Owner, Space};
 use std::sync::Arc;
 
 /// Content travels in pieces of at most this many bytes.
@@ -49,6 +52,21 @@ pub(crate) enum Request {
         below: Vec<u8>,
         depth: u32,
     },
+    /// Folders that hold only files, and what they were when they were last dealt with; replaces what was told before if
+    /// `first`. A `List` answers `Same` for one that still is that, and else its names alone.
+    Known {
+        first: bool,
+        leaves: Vec<(Vec<u8>, Option<FolderKey>)>,
+    },
+    /// What a folder holds, by name: `Names`, then `Done`.
+    Names(Vec<u8>),
+    /// Everything below that is one of these files (device, inode), however deep: `Listed`, then `Done`.
+    Links {
+        below: Vec<u8>,
+        inodes: Vec<(u64, u64)>,
+    },
+    /// Answered by `Clock`.
+    Clock,
     /// A regular file's content: `Opened`, `Data`…, `Closed`. `ripen`: wait until a later change must show in its time;
     /// one that is written to all the time is `changed`, without content.
     Fetch {
@@ -64,6 +82,7 @@ pub(crate) enum Request {
     Finish {
         mode: u32,
         owner: Option<Owner>,
+        attributes: Option<Attributes>,
         modified: Option<Time>,
     },
     /// A new symbolic link (must not exist).
@@ -90,12 +109,13 @@ pub(crate) enum Request {
         mode: u32,
         owner: Option<Owner>,
     },
-    /// Mode, owner, time, in this order; what is `None` stays.
+    /// Owner, attributes, mode, time, in this order; what is `None` stays.
     Meta {
         path: Vec<u8>,
         kind: Kind,
         mode: Option<u32>,
         owner: Option<Owner>,
+        attributes: Option<Attributes>,
         modified: Option<Time>,
     },
     /// Moves away, see `Tree::set_aside`; what is no longer there is fine.
@@ -125,6 +145,17 @@ pub(crate) enum Reply {
     Gone {
         folder: Vec<u8>,
     },
+    /// A known folder that is what it was.
+    Same {
+        folder: Vec<u8>,
+    },
+    /// Some of the names that a folder holds, each ended by a NUL.
+    Names {
+        folder: Vec<u8>,
+        names: Vec<u8>,
+    },
+    /// The time there.
+    Clock(Time),
     Opened {
         size: u64,
         modified: Time,
@@ -187,10 +218,12 @@ pub(crate) struct RawEntry {
     pub kind: Kind,
     pub size: u64,
     pub modified: Time,
+    pub changed: Time,
     pub mode: u32,
     pub owner: Arc<str>,
     pub group: Arc<str>,
     pub links: u64,
     pub inode: (u64, u64),
+    pub attributes: Attributes,
     pub points_to: Option<Box<[u8]>>,
 }

@@ -163,9 +163,9 @@ pub(crate) fn unexpected(side: &str, reply: &Reply) -> Error {
     let what = match reply {
         Reply::Done => "done",
         Reply::Failed(_) => "a failure",
-        Reply::Listed { .. } | Reply::Gone { .. } => "a listing",
+        Reply::Listed { .. } | Reply::Gone { .. } | Reply::Same { .. } | Reply::Names { .. } => "a listing",
         Reply::Opened { .. } | Reply::Data(_) | Reply::Closed { .. } => "content",
-        Reply::Space(_) => "a number",
+        Reply::Space(_) | Reply::Clock(_) => "a number",
     };
     Error::Protocol { side: side.to_owned(), what: format!("{what} was not asked for") }
 }

@@ -3,14 +3,15 @@
 //! A field is a length (4 bytes, big-endian) and bytes; numbers are decimal text, so that a 32-bit perl can write them.
 
 use super::{Fault, RawEntry, Reply, Request, Time, Why};
-use crate::{Kind, Owner, Space};
+use crate::attributes::Attributes;
+use crate::{FolderKey, Kind, Owner, Space};
 use std::collections::HashMap;
 use std::sync::Arc;
 
 /// A frame from the far side may have this many bytes at most.
 pub(super) const LONGEST_FRAME: usize = 1 << 20;
 /// Fields of an entry in a listing.
-const ENTRY_FIELDS: usize = 12;
+const ENTRY_FIELDS: usize = 15;
 
 /// A frame, length included.
 pub(super) fn encode(request: &Request) -> Vec<u8> {
@@ -21,12 +22,27 @@ pub(super) fn encode(request: &Request) -> Vec<u8> {
         Request::Know(owner) => frame(b'k', &[owner.user.as_bytes(), owner.group.as_bytes()]),
         Request::Stat(path) => frame(b't', &[path]),
         Request::List { below, depth } => frame(b'L', &[below, &number(*depth)]),
+        Request::Known { first, leaves } => {
+            let mut fields = vec![flag(*first).to_vec()];
+            for (folder, key) in leaves {
+                fields.push(folder.clone());
+                fields.push(key.map_or(Vec::new(), key_text));
+            }
+            frame(b'B', &slices(&fields))
+        }
+        Request::Names(folder) => frame(b'n', &[folder]),
+        Request::Links { below, inodes } => {
+            let inodes = inodes.iter().map(|(device, inode)| format!("{device} {inode}").into_bytes());
+            frame(b'i', &slices(&std::iter::once(below.clone()).chain(inodes).collect::<Vec<_>>()))
+        }
+        Request::Clock => frame(b'C', &[]),
         Request::Fetch { file, most, ripen } => frame(b'R', &[file, &number(*most), flag(*ripen)]),
         Request::Begin(path) => frame(b'W', &[path]),
         Request::Data(piece) => raw_frame(b'D', piece),
-        Request::Finish { mode, owner, modified } => {
+        Request::Finish { mode, owner, attributes, modified } => {
             let mut fields = vec![number(*mode)];
             fields.extend(owner_fields(owner.as_ref()));
+            fields.extend(attribute_fields(attributes.as_ref()));
             fields.extend(time_fields(*modified));
             frame(b'E', &slices(&fields))
         }
@@ -43,9 +59,10 @@ pub(super) fn encode(request: &Request) -> Vec<u8> {
             fields.extend(owner_fields(owner.as_ref()));
             frame(b'F', &slices(&fields))
         }
-        Request::Meta { path, kind, mode, owner, modified } => {
+        Request::Meta { path, kind, mode, owner, attributes, modified } => {
             let mut fields = vec![path.clone(), vec![kind_letter(*kind)], mode.map_or(Vec::new(), number)];
             fields.extend(owner_fields(owner.as_ref()));
+            fields.extend(attribute_fields(attributes.as_ref()));
             fields.extend(time_fields(*modified));
             frame(b'P', &slices(&fields))
         }
@@ -54,6 +71,12 @@ pub(super) fn encode(request: &Request) -> Vec<u8> {
         Request::Sync => frame(b'S', &[]),
         Request::Settle => frame(b'T', &[]),
     }
+}
+
+/// A key as the agent writes it, to be compared as text.
+fn key_text(key: FolderKey) -> Vec<u8> {
+    let FolderKey { device, inode, changed: (seconds, nanoseconds) } = key;
+    format!("{device} {inode} {seconds} {nanoseconds}").into_bytes()
 }
 
 /// Tells the agent that somebody is still there. No reply.
@@ -93,6 +116,12 @@ fn flag(value: bool) -> &'static [u8] {
 /// User and group; both empty for "leave it".
 fn owner_fields(owner: Option<&Owner>) -> [Vec<u8>; 2] {
     owner.map_or([Vec::new(), Vec::new()], |owner| [owner.user.clone().into_bytes(), owner.group.clone().into_bytes()])
+}
+
+/// Whether they are set, and what they are.
+fn attribute_fields(attributes: Option<&Attributes>) -> [Vec<u8>; 2] {
+    let set = flag(attributes.is_some()).to_vec();
+    [set, attributes.map_or(Vec::new(), |attributes| attributes.bytes().to_vec())]
 }
 
 /// Seconds and nanoseconds; both empty for "leave it".
@@ -135,6 +164,9 @@ impl Decoder {
                 Ok(Reply::Listed { folder: folder.to_vec(), entries })
             }
             (b'g', [folder]) => Ok(Reply::Gone { folder: folder.to_vec() }),
+            (b's', [folder]) => Ok(Reply::Same { folder: folder.to_vec() }),
+            (b'n', [folder, names]) => Ok(Reply::Names { folder: folder.to_vec(), names: names.to_vec() }),
+            (b't', [seconds, nanoseconds]) => Ok(Reply::Clock((parse(seconds)?, parse(nanoseconds)?))),
             (b'o', [size, seconds, nanoseconds]) => {
                 Ok(Reply::Opened { size: parse(size)?, modified: (parse(seconds)?, parse(nanoseconds)?) })
             }
@@ -148,7 +180,23 @@ impl Decoder {
     }
 
     fn entry(&mut self, fields: &[&[u8]]) -> Result<RawEntry, Refused> {
-        let [name, kind, size, seconds, nanoseconds, mode, owner, group, links, device, inode, points_to] = fields
+        let [
+            name,
+            kind,
+            size,
+            seconds,
+            nanoseconds,
+            changed_seconds,
+            changed_nanoseconds,
+            mode,
+            owner,
+            group,
+            links,
+            device,
+            inode,
+            attributes,
+            points_to,
+        ] = fields
         else {
             return Err("an entry with too few fields");
         };
@@ -164,11 +212,13 @@ impl Decoder {
             kind,
             size: parse(size)?,
             modified: (parse(seconds)?, parse(nanoseconds)?),
+            changed: (parse(changed_seconds)?, parse(changed_nanoseconds)?),
             mode: parse(mode)?,
             owner: self.name(owner)?,
             group: self.name(group)?,
             links: parse(links)?,
             inode: (parse(device)?, parse(inode)?),
+            attributes: Attributes::told(attributes)?,
             points_to: (kind == Kind::Symlink).then(|| points_to.to_vec().into_boxed_slice()),
         })
     }
@@ -183,7 +233,7 @@ impl Decoder {
     }
 }
 
-pub(super) fn split(mut content: &[u8]) -> Result<Vec<&[u8]>, Refused> {
+pub(crate) fn split(mut content: &[u8]) -> Result<Vec<&[u8]>, Refused> {
     let mut fields = Vec::new();
     while !content.is_empty() {
         let (length, rest) = content.split_first_chunk::<4>().ok_or("a field without its length")?;
@@ -222,8 +272,9 @@ mod tests {
     use super::*;
 
     fn entry(changes: &[(usize, &[u8])]) -> Vec<u8> {
-        let mut fields: Vec<&[u8]> =
-            vec![b"cur", b"name", b"f", b"3", b"1", b"2", b"420", b"root", b"root", b"1", b"8", b"9", b""];
+        let mut fields: Vec<&[u8]> = vec![
+            b"cur", b"name", b"f", b"3", b"1", b"2", b"5", b"6", b"420", b"root", b"root", b"1", b"8", b"9", b"", b"",
+        ];
         for (at, value) in changes {
             fields[*at] = value;
         }
@@ -241,7 +292,7 @@ mod tests {
     #[test]
     fn broken_frames_are_refused_and_never_panic() {
         let mut decoder = Decoder::default();
-        for change in [(2, &b"b"[..]), (3, b"-1"), (3, b"99999999999999999999"), (4, b"x"), (7, b"\xff"), (6, b"")] {
+        for change in [(2, &b"b"[..]), (3, b"-1"), (3, b"99999999999999999999"), (4, b"x"), (9, b"\xff"), (8, b"")] {
             assert!(decoder.decode(&entry(&[change])).is_err(), "{change:?}");
         }
         let whole = entry(&[]);

@@ -1,8 +1,9 @@
 //! One pass: makes the target equal to the source.
 //! Invariant: killed at any point, the next pass converges: nothing unfinished stands under a final name, names change in
 //! single steps, and what is set aside is never overwritten. The order of things is that of [`crate::plan::Stage`].
-//! `plan` decides, `transfer` moves content, `names` changes names, `scope` lists.
+//! `plan` decides, `transfer` moves content, `names` changes names, `scope` lists, `leaves` knows what need not be listed.
 
+mod leaves;
 mod names;
 pub(crate) mod scope;
 mod transfer;
@@ -13,7 +14,8 @@ use crate::plan::layout::Layout;
 use crate::plan::{Copy, Extra, NewLink, Plan, Stage, plan};
 use crate::temporary::Temporaries;
 use crate::tree::{check_label, name_owner};
-use crate::{Error, Kind, Observer, Owner, RelativePath, SyncOptions, SyncReport, Tree};
+use crate::{Error, Kind, Observer, Owner, RelativePath, State, SyncOptions, SyncReport, Tree};
+use leaves::Known;
 use std::collections::{BTreeSet, HashSet};
 use std::time::Instant;
 
@@ -34,6 +36,7 @@ pub async fn sync(
     source: &Tree,
     target: &Tree,
     options: &SyncOptions,
+    state: &dyn State,
     observer: &dyn Observer,
 ) -> Result<SyncReport, Error> {
     let started = Instant::now();
@@ -43,13 +46,16 @@ pub async fn sync(
         source: source.session().await?,
         target: target.writer().await?,
         options,
+        state,
         observer,
+        known: Known::default(),
         temporaries: Temporaries::new(),
         layout: Layout::default(),
         report: SyncReport::default(),
         touched: BTreeSet::new(),
         changed: HashSet::new(),
         again: BTreeSet::new(),
+        doubtful: BTreeSet::new(),
         late: Late::default(),
         done: 0,
         total: 0,
@@ -68,7 +74,9 @@ struct Pass<'a> {
     source: Session,
     target: Session,
     options: &'a SyncOptions,
+    state: &'a dyn State,
     observer: &'a dyn Observer,
+    known: Known,
     temporaries: Temporaries,
     layout: Layout,
     report: SyncReport,
@@ -78,6 +86,8 @@ struct Pass<'a> {
     changed: HashSet<RelativePath>,
     /// Mailboxes (folders) to look at again, because something there was not as listed.
     again: BTreeSet<RelativePath>,
+    /// Those that ever were.
+    doubtful: BTreeSet<RelativePath>,
     late: Late,
     done: u64,
     total: u64,
@@ -99,8 +109,13 @@ struct Item {
 
 impl Pass<'_> {
     async fn run(&mut self) -> Result<(), Error> {
-        let (source, target) =
-            scope::list_both(&mut self.source, &mut self.target, &self.options.scope, &mut self.report.skipped).await?;
+        self.load_known().await?;
+        let (scope, known) = (&self.options.scope, self.known_leaves());
+        let listings =
+            scope::list_both(&mut self.source, &mut self.target, scope, &known, &mut self.report.skipped).await?;
+        let (mut source, mut target) = listings;
+        self.look_into_leaves(&mut source, &mut target).await?;
+        let (source, target) = (source, target);
         self.layout = Layout::find(self.options.strategy, [&source, &target]);
         let mut plan = plan(&source, &target, self.options, &self.layout, self.exact());
         if self.deletes() {
@@ -123,7 +138,8 @@ impl Pass<'_> {
         self.second_looks().await?;
         self.set_extras_aside(extras).await?;
         self.last_stage().await?;
-        self.finish_folders(&source, &plan).await
+        self.finish_folders(&source, &plan).await?;
+        self.remember(&source, &target, &plan).await
     }
 
     /// Everything of a plan that concerns files, up to the last stage, which waits.
@@ -235,7 +251,9 @@ impl Pass<'_> {
 
     /// Something about `path` was not as listed.
     fn look_again(&mut self, path: &RelativePath) {
-        self.again.insert(self.layout.unit(path.as_bytes()));
+        let unit = self.layout.unit(path.as_bytes());
+        self.doubtful.insert(unit.clone());
+        self.again.insert(unit);
     }
 
     /// An owner that is missing on the target is found before anything is changed there.

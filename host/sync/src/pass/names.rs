@@ -151,6 +151,7 @@ impl Pass<'_> {
                 kind: correction.kind,
                 mode: correction.mode,
                 owner: correction.owner.clone(),
+                attributes: correction.attributes.clone(),
                 modified: correction.modified,
             };
             let outcomes = self.target.each(portion.iter().map(request).collect()).await?;
@@ -180,6 +181,7 @@ impl Pass<'_> {
         if !self.options.add_only && self.options.only.is_empty() {
             timed.extend(self.changed.iter().filter_map(|folder| source.find(folder.as_bytes())));
         }
+        let exact = self.exact();
         let request = |&index: &usize| {
             let entry = &source.entries[index];
             let mode = created.contains(&index).then_some(self.options.mode_of(entry));
@@ -188,6 +190,7 @@ impl Pass<'_> {
                 kind: Kind::Folder,
                 mode,
                 owner: None,
+                attributes: created.contains(&index).then(|| entry.attributes.clone()).filter(|_| exact),
                 modified: Some(entry.modified),
             }
         };

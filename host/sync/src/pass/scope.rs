@@ -2,13 +2,13 @@
 //! Invariant: both sides are listed alike, so that a plan never takes "not listed" for "not there".
 //! A folder of the scope that the source lacks is listed on neither.
 
-use crate::hand::Session;
+use crate::hand::{Request, Session, explain};
 use crate::listing::{Collector, Listing};
-use crate::look::{collect, stat};
+use crate::look::{collect, names_of, stat};
 use crate::path::{is_within, join, parent_of};
 use crate::plan::Extra;
 use crate::plan::layout::{Layout, base_name};
-use crate::{Entry, Error, Kind, RelativePath};
+use crate::{Entry, Error, FolderKey, Kind, Leaf, RelativePath};
 use std::collections::{BTreeSet, HashSet};
 
 /// Lists the scope on both sides at the same time.
@@ -16,15 +16,35 @@ pub(crate) async fn list_both(
     source: &mut Session,
     target: &mut Session,
     scope: &[Vec<u8>],
+    known: &[Leaf],
     skipped: &mut Vec<(RelativePath, String)>,
 ) -> Result<(Listing, Listing), Error> {
+    let on_source: Vec<Knowledge> = known.iter().map(|leaf| (leaf.folder.clone(), leaf.source)).collect();
+    let on_target: Vec<Knowledge> = known.iter().map(|leaf| (leaf.folder.clone(), leaf.target)).collect();
     let scope = normalise(scope)?;
     let Some(scope) = scope else {
-        return tokio::try_join!(list(source, None), list(target, None));
+        return tokio::try_join!(list(source, None, on_source), list(target, None, on_target));
     };
     let (folders, parents) = present(source, scope, skipped).await?;
     let (_, target_parents) = present(target, folders.clone(), &mut Vec::new()).await?;
-    tokio::try_join!(list(source, Some((&folders, parents))), list(target, Some((&folders, target_parents))))
+    tokio::try_join!(
+        list(source, Some((&folders, parents)), on_source),
+        list(target, Some((&folders, target_parents)), on_target)
+    )
+}
+
+/// A leaf, and what it was on one side.
+type Knowledge = (Vec<u8>, Option<FolderKey>);
+/// Leaves a frame.
+const PORTION: usize = 500;
+
+async fn tell_known(session: &mut Session, known: &[Knowledge]) -> Result<(), Error> {
+    let portions = known.chunks(PORTION).enumerate();
+    let requests = portions.map(|(at, leaves)| Request::Known { first: at == 0, leaves: leaves.to_vec() });
+    for outcome in session.each(requests.collect()).await? {
+        outcome.map_err(|fault| explain(session.side(), "tell what is known of", b"", &fault))?;
+    }
+    Ok(())
 }
 
 /// The folders of the scope without those that lie in others; `None`: everything.
@@ -97,8 +117,17 @@ fn ancestors(path: &RelativePath) -> Vec<RelativePath> {
 }
 
 /// Everything below the folders, and those entries besides. A folder that is missing holds nothing.
-async fn list(session: &mut Session, scope: Option<(&[RelativePath], Vec<Entry>)>) -> Result<Listing, Error> {
+async fn list(
+    session: &mut Session,
+    scope: Option<(&[RelativePath], Vec<Entry>)>,
+    known: Vec<Knowledge>,
+) -> Result<Listing, Error> {
     let mut collector = Collector::new(session.side(), usize::MAX);
+    let prunes = !known.is_empty();
+    if prunes {
+        tell_known(session, &known).await?;
+        collector.know(known);
+    }
     match scope {
         None => collect(session, &mut collector, &RelativePath::root(), u32::MAX).await?,
         Some((folders, entries)) => {
@@ -110,6 +139,10 @@ async fn list(session: &mut Session, scope: Option<(&[RelativePath], Vec<Entry>)
                 collect(session, &mut collector, folder, u32::MAX).await?;
             }
         }
+    }
+    if prunes {
+        // Later listings are of what there is.
+        session.must(Request::Known { first: true, leaves: Vec::new() }, "forget what was known of", b"").await?;
     }
     collector.finish()
 }
@@ -180,17 +213,16 @@ pub(super) async fn names_around(source: &mut Session, extras: &[Extra], layout:
     }
     let mut names = Names { paths: HashSet::new(), messages: HashSet::new() };
     // Byte order would list `cur` first.
-    for folder in folders.iter().rev() {
-        let mut collector = Collector::new(source.side(), usize::MAX);
-        match collect(source, &mut collector, &RelativePath::new(folder.as_slice())?, 1).await {
-            Err(Error::NotFound { .. }) => continue,
-            other => other?,
-        }
-        for entry in collector.finish()?.entries {
-            if let Some(mailbox) = layout.mailbox_of_message(entry.path.as_bytes()) {
-                names.messages.insert((mailbox.to_vec(), base_name(entry.path.name()).to_vec()));
+    let folders: Vec<RelativePath> =
+        folders.into_iter().rev().map(|folder| RelativePath::new(folder.as_slice())).collect::<Result<_, _>>()?;
+    let told = names_of(source, &folders).await?;
+    for (folder, told) in folders.iter().zip(&told) {
+        for name in told.iter().flat_map(|told| told.sorted()) {
+            let path = join(folder.as_bytes(), name);
+            if let Some(mailbox) = layout.mailbox_of_message(&path) {
+                names.messages.insert((mailbox.to_vec(), base_name(name).to_vec()));
             }
-            names.paths.insert(entry.path.into_bytes());
+            names.paths.insert(path);
         }
     }
     Ok(names)

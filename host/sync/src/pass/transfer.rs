@@ -175,7 +175,7 @@ impl Pass<'_> {
     async fn transfer(&mut self, batch: &[Item], temporaries: &[Vec<u8>]) -> Result<Vec<Outcome>, Error> {
         let messages: Vec<bool> =
             batch.iter().map(|item| self.layout.mailbox_of_message(item.entry.path.as_bytes()).is_some()).collect();
-        let options = self.options;
+        let (options, exact) = (self.options, self.exact());
         let (ask, mut read) = self.source.halves();
         let (write, heard) = self.target.halves();
         let (expect, expected) = mpsc::unbounded_channel();
@@ -196,8 +196,14 @@ impl Pass<'_> {
         let passing = async {
             let mut outcomes = Vec::with_capacity(batch.len());
             for (position, item) in batch.iter().enumerate() {
-                let mover =
-                    Mover { options, item, temporary: &temporaries[position], message: messages[position], write };
+                let mover = Mover {
+                    options,
+                    item,
+                    temporary: &temporaries[position],
+                    message: messages[position],
+                    exact,
+                    write,
+                };
                 let (outcome, written) = mover.pass_on(&mut read).await?;
                 if written {
                     let _ = expect.send(position);
@@ -247,6 +253,8 @@ struct Mover<'a> {
     item: &'a Item,
     temporary: &'a [u8],
     message: bool,
+    /// Whether both sides know of attributes.
+    exact: bool,
     write: &'a Outgoing,
 }
 
@@ -272,7 +280,8 @@ impl Mover<'_> {
         self.send(Request::Begin(self.temporary.to_vec())).await;
         let outcome = self.pieces(read, size).await?;
         let mode = self.options.mode_of(entry);
-        self.send(Request::Finish { mode, owner, modified: Some(modified) }).await;
+        let attributes = self.exact.then(|| entry.attributes.clone());
+        self.send(Request::Finish { mode, owner, attributes, modified: Some(modified) }).await;
         // A message has one size for ever: another one is not the file that was listed.
         let outcome = if self.message && size != entry.size { Outcome::Changed } else { outcome };
         Ok((outcome, true))

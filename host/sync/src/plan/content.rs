@@ -31,7 +31,7 @@ impl<'a> Planner<'a> {
             self.plan.source_files = source.entries.iter().filter(|entry| entry.kind == Kind::File).count() as u64;
             return;
         }
-        self.plan.source_files = messages.len() as u64;
+        self.plan.source_files = messages.len() as u64 + source.unlisted;
         self.messages(&messages);
     }
 

@@ -11,6 +11,7 @@ impl<'a> Planner<'a> {
     pub(super) fn extras(&mut self) {
         let target = self.target;
         let mut gone: HashSet<&'a [u8]> = HashSet::new();
+        self.plan.deletable += target.unlisted;
         for (at, entry) in target.entries.iter().enumerate() {
             let below_gone = below_any(&gone, &entry.path);
             let extra = !below_gone && self.is_extra(at, entry);

@@ -7,6 +7,7 @@ mod extras;
 pub(crate) mod layout;
 mod links;
 
+use crate::attributes::Attributes;
 use crate::listing::Listing;
 use crate::{Entry, Error, Kind, Limit, Owner, Pattern, RelativePath, SyncOptions};
 use layout::Layout;
@@ -58,13 +59,14 @@ pub(crate) struct NewLink {
     pub stage: Stage,
 }
 
-/// Mode, owner or time of a file, link or folder that is otherwise right.
+/// Mode, owner, attributes or time of a file, link or folder that is otherwise right.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Correction {
     pub path: RelativePath,
     pub kind: Kind,
     pub mode: Option<u32>,
     pub owner: Option<Owner>,
+    pub attributes: Option<Attributes>,
     pub modified: Option<(i64, u32)>,
 }
 
@@ -195,12 +197,15 @@ impl<'a> Planner<'a> {
         let owner =
             Some(self.owner(source)).filter(|owner| owner.user != *target.owner || owner.group != *target.group);
         let modified = (times && !self.same_time(source, target)).then_some(source.modified);
-        if mode.is_none() && owner.is_none() && modified.is_none() {
+        let differ = self.exact && source.attributes != target.attributes;
+        let attributes = differ.then(|| source.attributes.clone());
+        if mode.is_none() && owner.is_none() && attributes.is_none() && modified.is_none() {
             return None;
         }
-        // A new owner costs the setuid bits, and the hand sets the mode after the owner: so name it again.
-        let mode = mode.or_else(|| (owner.is_some() && source.kind != Kind::Symlink).then_some(wanted));
-        Some(Correction { path: source.path.clone(), kind: source.kind, mode, owner, modified })
+        // A new owner costs the setuid bits, an ACL may change the mode, and the hand sets the mode last: so name it again.
+        let again = (owner.is_some() || attributes.is_some()) && source.kind != Kind::Symlink;
+        let mode = mode.or_else(|| again.then_some(wanted));
+        Some(Correction { path: source.path.clone(), kind: source.kind, mode, owner, attributes, modified })
     }
 
     fn same_time(&self, source: &Entry, target: &Entry) -> bool {
@@ -272,11 +277,13 @@ mod tests {
             kind,
             size: 4,
             modified: (1, 0),
+            changed: (1, 0),
             mode: 0o600,
             owner: "vmail".into(),
             group: "vmail".into(),
             links: 1,
             inode: (1, inode),
+            attributes: Attributes::default(),
             points_to: None,
         }
     }

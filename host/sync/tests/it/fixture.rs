@@ -3,13 +3,15 @@
 //! Used by every other file here.
 
 use rehome_remote::{Options, Side, Target};
-use rehome_sync::{Pattern, Strategy, SyncOptions, SyncReport, Tree, sync};
+use rehome_sync::{Kept, Leaf, Pattern, State, Strategy, SyncOptions, SyncReport, Tree, sync};
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 
@@ -85,7 +87,7 @@ impl Pair {
     /// One pass.
     pub async fn pass(&self, options: &SyncOptions) -> SyncReport {
         let (source, target) = self.trees().await;
-        sync(&source, &target, options, &()).await.unwrap()
+        sync(&source, &target, options, &(), &()).await.unwrap()
     }
 
     /// A pass after which rsync finds nothing to do, and a second pass neither.
@@ -103,7 +105,7 @@ impl Pair {
         command.args(["-aHnci", "--delete", "--no-specials", "--no-devices"]);
         match self.hands {
             Hands::OldAgents => command.args(["--modify-window=0", "--omit-link-times"]),
-            _ => command.arg("--modify-window=-1"),
+            _ => command.args(["--modify-window=-1", "-AX"]),
         };
         command.args(exclude.iter().map(|pattern| format!("--exclude={pattern}")));
         let output = command.arg(slashed(&self.source)).arg(slashed(&self.target)).output();
@@ -222,6 +224,34 @@ pub fn snapshot(root: &Path) -> Vec<String> {
     }
     found.sort();
     found
+}
+
+/// What passes know, in memory.
+#[derive(Default)]
+pub struct Memory(Mutex<BTreeMap<Vec<u8>, Leaf>>);
+
+impl State for Memory {
+    fn load(&self) -> Kept<'_, Vec<Leaf>> {
+        Box::pin(async { Ok(self.0.lock().unwrap().values().cloned().collect()) })
+    }
+    fn store<'a>(&'a self, leaves: &'a [Leaf]) -> Kept<'a, ()> {
+        self.0.lock().unwrap().extend(leaves.iter().map(|leaf| (leaf.folder.clone(), leaf.clone())));
+        Box::pin(async { Ok(()) })
+    }
+    fn forget<'a>(&'a self, folders: &'a [Vec<u8>]) -> Kept<'a, ()> {
+        self.0.lock().unwrap().retain(|folder, _| !folders.contains(folder));
+        Box::pin(async { Ok(()) })
+    }
+    fn keeps(&self) -> bool {
+        true
+    }
+}
+
+impl Memory {
+    /// How many leaves a pass would not even read.
+    pub fn sure(&self) -> usize {
+        self.0.lock().unwrap().values().filter(|leaf| leaf.source.is_some() && leaf.target.is_some()).count()
+    }
 }
 
 /// A mailbox with nothing in it.

@@ -28,7 +28,7 @@ with_both_hands! {
         assert!(target.set_aside(&[b"d".to_vec()], &patterns(&["*"]), "label").await.is_err());
         assert_eq!(snapshot(&outside), before);
         // The pass puts the link aside and makes a folder.
-        sync(&source, &target, &plain(), &()).await.unwrap();
+        sync(&source, &target, &plain(), &(), &()).await.unwrap();
         pair.assert_equal(&[]);
         assert_eq!(snapshot(&outside), before);
         assert_eq!(fs::read_link(pair.aside().join("label/d")).unwrap(), outside);
@@ -60,7 +60,7 @@ with_both_hands! {
             }
             let (source, target) = pair.trees().await;
             // Whether it succeeds does not matter here; what it must not do, does.
-            let _ = sync(&source, &target, &plain(), &()).await;
+            let _ = sync(&source, &target, &plain(), &(), &()).await;
             assert_eq!(snapshot(&outside), before, "round {round}");
         }
         stop.store(true, Ordering::Relaxed);
@@ -88,7 +88,7 @@ with_both_hands! {
         let mut arrived = 0;
         for _ in 0..50 {
             let (source, target) = pair.trees().await;
-            let _ = sync(&source, &target, &plain(), &()).await;
+            let _ = sync(&source, &target, &plain(), &(), &()).await;
             for folder in ["d", "real"].map(|folder| pair.target.join(folder)) {
                 // The link itself may be copied, as a link.
                 if folder.is_symlink() {
@@ -112,7 +112,7 @@ with_both_hands! {
         symlink(&outside, pair.folder.path().join("new/.rehome-aside")).unwrap();
         write(&pair.target, b"extra", b"x", 0);
         let (source, target) = pair.trees().await;
-        let error = sync(&source, &target, &plain(), &()).await.unwrap_err();
+        let error = sync(&source, &target, &plain(), &(), &()).await.unwrap_err();
         assert!(matches!(error, Error::NotAllowed { .. }), "{error}");
         assert!(exists(&pair.target, b"extra") && snapshot(&outside).is_empty());
     }

@@ -59,9 +59,9 @@ with_both_hands! {
             }
             mailbox(&pair.target, b"user");
             let (source, target) = pair.trees().await;
-            finished = for_a_while(sync(&source, &target, &maildir(), &()), polls).await;
+            finished = for_a_while(sync(&source, &target, &maildir(), &(), &()), polls).await;
             assert_whole(&pair);
-            sync(&source, &target, &maildir(), &()).await.unwrap();
+            sync(&source, &target, &maildir(), &(), &()).await.unwrap();
             assert_whole(&pair);
             pair.assert_equal(&["tmp/*"]);
             assert!(unfinished(pair.folder.path()).is_empty());
@@ -105,7 +105,7 @@ with_both_hands! {
             }
             fs::remove_file(pair.source.join("user/cur/7.host:2,S")).unwrap();
         });
-        let report = sync(&source, &target, &maildir(), &reader).await.unwrap();
+        let report = sync(&source, &target, &maildir(), &(), &reader).await.unwrap();
         assert!(report.vanished >= 49 && report.skipped.is_empty(), "{report:?}");
         pair.pass(&maildir()).await;
         pair.assert_equal(&["tmp/*"]);
@@ -122,7 +122,7 @@ with_both_hands! {
         let (source, target) = pair.trees().await;
         // As if the listing had missed it: it comes back, renamed, before the pass looks again.
         let reader = WhenListed::new(|| write(&pair.source, b"user/cur/1.host:2,RS", b"mail", 0));
-        let report = sync(&source, &target, &maildir(), &reader).await.unwrap();
+        let report = sync(&source, &target, &maildir(), &(), &reader).await.unwrap();
         assert_eq!((report.renamed, report.set_aside), (1, 1), "{report:?}");
         assert!(exists(&pair.target, b"user/cur/1.host:2,RS") && !exists(&pair.target, b"user/cur/2.host:2,"));
     }
@@ -134,7 +134,7 @@ with_both_hands! {
         let (source, target) = pair.trees().await;
         let appears = WhenListed::new(|| write(&pair.target, b"user/cur/1.host:2,", b"theirs", 0));
         let options = rehome_sync::SyncOptions { add_only: true, ..maildir() };
-        let report = sync(&source, &target, &options, &appears).await.unwrap();
+        let report = sync(&source, &target, &options, &(), &appears).await.unwrap();
         assert_eq!((report.copied, read(&pair.target, b"user/cur/1.host:2,").as_slice()), (0, &b"theirs"[..]));
         assert!(unfinished(&pair.target).is_empty());
     }

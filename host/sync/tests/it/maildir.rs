@@ -111,9 +111,9 @@ with_both_hands! {
         write(&pair.target, b"user/.Sent &AOQ-\n/dovecot.index", b"index", 0);
         let (source, target) = pair.trees().await;
         let options = SyncOptions { delete_limit: Limit::Percent(49.0), ..maildir() };
-        let error = sync(&source, &target, &options, &()).await.unwrap_err();
+        let error = sync(&source, &target, &options, &(), &()).await.unwrap_err();
         assert!(matches!(error, Error::TooManyDeletes { would: 2, limit: 1, of: 4 }), "{error}");
-        let report = sync(&source, &target, &SyncOptions { delete_limit: Limit::Percent(50.0), ..maildir() }, &()).await.unwrap();
+        let report = sync(&source, &target, &SyncOptions { delete_limit: Limit::Percent(50.0), ..maildir() }, &(), &()).await.unwrap();
         assert_eq!(report.set_aside, 1);
         pair.assert_equal(&LEFT_OUT);
         assert!(exists(&pair.aside().join("label"), format!("user/.Sent &AOQ-\n/{}", name(BASE, "S")).as_bytes()));

@@ -16,6 +16,7 @@ mod killed;
 mod maildir;
 mod over_ssh;
 mod passes;
+mod remembering;
 #[path = "../../../remote/tests/it/sshd.rs"]
 #[expect(dead_code, reason = "the tests of `remote` need more of it than these")]
 mod sshd;

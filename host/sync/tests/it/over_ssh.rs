@@ -31,15 +31,15 @@ async fn a_pass_runs_from_there_to_here_and_back() {
         let pair = Pair::on_disk(Hands::Local);
         account(&pair);
         let (far, near) = (Tree::open(&side, &pair.source).await.unwrap(), pair.open(&pair.target).await);
-        let report = sync(&far, &near, &maildir(), &()).await.unwrap();
+        let report = sync(&far, &near, &maildir(), &(), &()).await.unwrap();
         assert_eq!(report.copied, 301);
         pair.assert_equal(&["tmp/*"]);
-        assert!(sync(&far, &near, &maildir(), &()).await.unwrap().changed_nothing());
+        assert!(sync(&far, &near, &maildir(), &(), &()).await.unwrap().changed_nothing());
         // And from here to there.
         let back = pair.folder.path().join("back");
         std::fs::create_dir(&back).unwrap();
         let far = Tree::open(&side, &back).await.unwrap();
-        assert_eq!(sync(&near, &far, &maildir(), &()).await.unwrap().copied, 301);
+        assert_eq!(sync(&near, &far, &maildir(), &(), &()).await.unwrap().copied, 301);
         drop(far);
         side.close().await;
     })
@@ -57,10 +57,10 @@ async fn an_agent_that_is_killed_is_an_error_and_the_next_pass_finishes() {
         let far = Tree::open(&side, &pair.target).await.unwrap();
         let folder = pair.target.display().to_string();
         let killer = Killer(Mutex::new(Some(folder)));
-        let error = sync(&near, &far, &maildir(), &killer).await.unwrap_err();
+        let error = sync(&near, &far, &maildir(), &(), &killer).await.unwrap_err();
         assert!(matches!(error, Error::Protocol { .. } | Error::Remote(_)), "{error}");
         let far = Tree::open(&side, &pair.target).await.unwrap();
-        sync(&near, &far, &maildir(), &()).await.unwrap();
+        sync(&near, &far, &maildir(), &(), &()).await.unwrap();
         pair.assert_equal(&["tmp/*"]);
         assert!(unfinished(&pair.target).is_empty());
         side.close().await;

@@ -5,6 +5,7 @@ use crate::with_both_hands;
 use rehome_sync::{Comparison, Error, Limit, Observer, Owner, Recorded, SyncOptions, compare, sync};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::Path;
 
 /// Names that break programs.
 const ODD: [&[u8]; 9] = [
@@ -63,7 +64,7 @@ with_both_hands! {
         odd_tree(&pair.source);
         let before = snapshot(&pair.target);
         let (source, target) = pair.trees().await;
-        let result = sync(&source, &target, &plain(), &Refuses).await;
+        let result = sync(&source, &target, &plain(), &(), &Refuses).await;
         assert!(matches!(result, Err(Error::Unrecorded { .. })), "{result:?}");
         assert_eq!(snapshot(&pair.target), before);
     }
@@ -101,7 +102,7 @@ with_both_hands! {
         for round in 0..30u8 {
             // Same size, and as close to the pass before as it gets.
             fs::write(pair.source.join("list"), [b'a' + round % 26; 10]).unwrap();
-            sync(&source, &target, &plain(), &()).await.unwrap();
+            sync(&source, &target, &plain(), &(), &()).await.unwrap();
             assert_eq!(fs::read(pair.target.join("list")).unwrap(), [b'a' + round % 26; 10], "{round}");
         }
     }
@@ -164,7 +165,7 @@ with_both_hands! {
         let before = snapshot(&pair.target);
         let (source, target) = pair.trees().await;
         for (limit, allowed) in [(Limit::Percent(14.9), 2), (Limit::Count(2), 2), (Limit::Percent(0.0), 0)] {
-            let error = sync(&source, &target, &SyncOptions { delete_limit: limit, ..plain() }, &()).await.unwrap_err();
+            let error = sync(&source, &target, &SyncOptions { delete_limit: limit, ..plain() }, &(), &()).await.unwrap_err();
             assert!(matches!(error, Error::TooManyDeletes { would: 3, limit, of: 20 } if limit == allowed), "{error}");
             assert_eq!(snapshot(&pair.target), before);
         }
@@ -177,10 +178,10 @@ with_both_hands! {
         let before = snapshot(&pair.target);
         let (source, target) = pair.trees().await;
         let options = SyncOptions { delete_limit: Limit::Percent(100.0), ..plain() };
-        let error = sync(&source, &target, &options, &()).await.unwrap_err();
+        let error = sync(&source, &target, &options, &(), &()).await.unwrap_err();
         assert!(matches!(error, Error::TooManyDeletes { would: 1, limit: 0, of: 1 }), "{error}");
         let scoped = SyncOptions { scope: vec![b"d".to_vec()], ..plain() };
-        let report = sync(&source, &target, &scoped, &()).await.unwrap();
+        let report = sync(&source, &target, &scoped, &(), &()).await.unwrap();
         assert_eq!(report.skipped.len(), 1);
         assert!(report.skipped[0].1.contains("does not exist on the source"), "{report:?}");
         assert_eq!(snapshot(&pair.target), before);
@@ -209,7 +210,7 @@ with_both_hands! {
         let (source, target) = pair.trees().await;
         for bad in [&b"/etc"[..], b"../x", b"a//b"] {
             let options = SyncOptions { scope: vec![bad.to_vec()], ..plain() };
-            assert!(matches!(sync(&source, &target, &options, &()).await, Err(Error::Invalid { .. })));
+            assert!(matches!(sync(&source, &target, &options, &(), &()).await, Err(Error::Invalid { .. })));
         }
     }
 
@@ -323,7 +324,7 @@ with_both_hands! {
         write(&pair.source, b"more", b"x", 0);
         let owner = Some(Owner { user: "mail".to_owned(), group: "no such group".to_owned() });
         let (source, target) = pair.trees().await;
-        let error = sync(&source, &target, &SyncOptions { owner, ..plain() }, &()).await.unwrap_err();
+        let error = sync(&source, &target, &SyncOptions { owner, ..plain() }, &(), &()).await.unwrap_err();
         assert!(matches!(&error, Error::UnknownOwner { what: "group", name, .. } if name == "no such group"), "{error}");
         assert_eq!(snapshot(&pair.target), before);
     }
@@ -348,7 +349,7 @@ with_both_hands! {
         pair.pass(&plain()).await;
         set_mode(&pair.source.join("d"), 0);
         let (source, target) = pair.trees().await;
-        let error = sync(&source, &target, &plain(), &()).await.unwrap_err();
+        let error = sync(&source, &target, &plain(), &(), &()).await.unwrap_err();
         set_mode(&pair.source.join("d"), 0o700);
         assert!(matches!(error, Error::NotAllowed { .. }), "{error}");
         assert!(exists(&pair.target, b"d/file"));
@@ -357,8 +358,8 @@ with_both_hands! {
     async fn a_tree_is_never_synchronised_with_itself(hands: Hands) {
         let pair = Pair::new(hands);
         let (source, again) = (pair.open(&pair.source).await, pair.open(&pair.source).await);
-        assert!(matches!(sync(&source, &again, &plain(), &()).await, Err(Error::Invalid { .. })));
-        assert!(matches!(sync(&source, &source, &plain(), &()).await, Err(Error::Invalid { .. })));
+        assert!(matches!(sync(&source, &again, &plain(), &(), &()).await, Err(Error::Invalid { .. })));
+        assert!(matches!(sync(&source, &source, &plain(), &(), &()).await, Err(Error::Invalid { .. })));
     }
 }
 
@@ -416,7 +417,7 @@ with_both_hands! {
             write(&pair.source, format!("f{number}").as_bytes(), &[b'x'; 50_000], 0);
         }
         let (source, target) = pair.trees().await;
-        let error = sync(&source, &target, &plain(), &()).await.unwrap_err();
+        let error = sync(&source, &target, &plain(), &(), &()).await.unwrap_err();
         assert!(matches!(error, Error::DiskFull { .. }), "{error}");
         assert!(error.to_string().contains("f"), "{error}");
         assert!(unfinished(&pair.target).is_empty());
@@ -428,9 +429,56 @@ with_both_hands! {
             fs::remove_file(pair.source.join(format!("f{number}"))).unwrap();
         }
         write(&pair.target, b"extra", b"x", 0);
-        sync(&source, &target, &plain(), &()).await.unwrap();
+        sync(&source, &target, &plain(), &(), &()).await.unwrap();
         pair.assert_equal(&[".rehome-aside"]);
         assert_eq!(read(&pair.target, b".rehome-aside/label/extra"), b"x");
         assert!(!pair.aside().join("label/extra").exists());
     }
+}
+
+/// A command of the package `acl` or `attr`; false where there is no such program.
+fn ran(program: &str, words: &[&str], file: &Path) -> bool {
+    match std::process::Command::new(program).args(words).arg(file).output() {
+        Err(_) => false,
+        Ok(output) => {
+            assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
+            true
+        }
+    }
+}
+
+with_both_hands! {
+    async fn attributes_and_access_control_lists_come_along_and_go(hands: Hands) {
+        let pair = Pair::new(hands);
+        write(&pair.source, b"a/file", b"content", 1);
+        write(&pair.source, b"a/plain", b"content", 1);
+        let file = pair.source.join("a/file");
+        let long = vec![0xff; 3000];
+        for (name, value) in [("user.one", &b"1\0\xfe"[..]), ("user.long", &long)] {
+            rustix::fs::setxattr(&file, name, value, rustix::fs::XattrFlags::empty()).unwrap();
+        }
+        let listed = ran("setfacl", &["-m", "u:daemon:r,g:mail:rw"], &file)
+            && ran("setfacl", &["-m", "d:u:daemon:rwx,u:daemon:rx"], &pair.source.join("a"));
+        if !listed {
+            println!("the package acl is not installed: only attributes are looked at");
+        }
+        assert_eq!(pair.converge(&plain()).await.copied, 2);
+        assert_eq!(attribute(&pair.target.join("a/file"), "user.one"), b"1\0\xfe");
+        assert_eq!(attribute(&pair.target.join("a/file"), "user.long"), long);
+        rustix::fs::removexattr(&file, "user.one").unwrap();
+        rustix::fs::setxattr(&file, "user.two", b"2", rustix::fs::XattrFlags::empty()).unwrap();
+        if listed {
+            assert!(ran("setfacl", &["-b"], &file) && ran("setfacl", &["-k"], &pair.source.join("a")));
+        }
+        let report = pair.converge(&plain()).await;
+        assert_eq!(report.copied, 0, "{report:?}");
+        assert!(report.corrected > 0);
+    }
+}
+
+fn attribute(file: &Path, name: &str) -> Vec<u8> {
+    let mut value = vec![0; 10_000];
+    let length = rustix::fs::getxattr(file, name, &mut value[..]).unwrap();
+    value.truncate(length);
+    value
 }

@@ -1,0 +1,403 @@
+//! Leaves that a former pass has dealt with: those that are what they were are not read, the others by their names alone.
+//! Invariant: what is left out of both listings is the same on both sides, so that a plan never takes it for missing; and
+//! a leaf is only remembered with what it was before its names were read. What a maildir never does (writing into a
+//! message, changing its mode or time) is not seen here: `compare` reads everything.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::time::Duration;
+
+use super::Pass;
+use crate::hand::Session;
+use crate::listing::{Collector, Listing, Names};
+use crate::look::{clock, collect, find_links, names_of, stat_all};
+use crate::plan::Plan;
+use crate::temporary::is_temporary;
+use crate::{Entry, Error, FolderKey, Kind, Leaf, RelativePath, Strategy, SyncOptions};
+
+/// What is known at the beginning of a pass.
+#[derive(Default)]
+pub(super) struct Known {
+    leaves: BTreeMap<Vec<u8>, Leaf>,
+    /// The source's clock before anything was listed; none: nothing is to be remembered.
+    began: Option<(i64, u32)>,
+    /// Leaves that turned out to hold more than files.
+    impure: HashSet<Vec<u8>>,
+}
+
+impl Pass<'_> {
+    /// Whether this pass makes both sides equal in a way that a later one can build on.
+    fn remembers(&self) -> bool {
+        let SyncOptions { strategy, add_only, only, .. } = self.options;
+        self.state.keeps() && *strategy == Strategy::Maildir && !add_only && only.is_empty()
+    }
+
+    pub(super) async fn load_known(&mut self) -> Result<(), Error> {
+        if !self.remembers() {
+            return Ok(());
+        }
+        let leaves = self.state.load().await.map_err(|why| Error::Unrecorded { why })?;
+        self.known.leaves = leaves.into_iter().map(|leaf| (leaf.folder.clone(), leaf)).collect();
+        self.known.began = Some(clock(&mut self.source).await?);
+        Ok(())
+    }
+
+    pub(super) fn known_leaves(&self) -> Vec<Leaf> {
+        self.known.leaves.values().cloned().collect()
+    }
+
+    /// Puts into the listings what differs in known leaves.
+    pub(super) async fn look_into_leaves(&mut self, source: &mut Listing, target: &mut Listing) -> Result<(), Error> {
+        let mut told: BTreeSet<RelativePath> = source.leaves.keys().chain(target.leaves.keys()).cloned().collect();
+        let same = |listing: &Listing, leaf: &RelativePath| listing.leaves.get(leaf) == Some(&Names::Same);
+        let (mut of_source, mut of_target, mut alone) = (Vec::new(), Vec::new(), Vec::new());
+        told.retain(|leaf| {
+            match (source.leaves.contains_key(leaf), target.leaves.contains_key(leaf)) {
+                (true, true) if same(source, leaf) && same(target, leaf) => {
+                    let files = self.known.leaves.get(leaf.as_bytes()).map_or(0, |leaf| leaf.files);
+                    source.unlisted += files;
+                    target.unlisted += files;
+                    return false;
+                }
+                (true, true) if same(source, leaf) => of_source.push(leaf.clone()),
+                (true, true) if same(target, leaf) => of_target.push(leaf.clone()),
+                (true, true) => {}
+                _ => {
+                    alone.push(leaf.clone());
+                    return false;
+                }
+            }
+            true
+        });
+        tokio::try_join!(
+            read_names(&mut self.source, &of_source, source),
+            read_names(&mut self.target, &of_target, target)
+        )?;
+        self.list_whole(&alone, source, target).await?;
+        self.list_differing(told, source, target).await
+    }
+
+    /// Leaves of which all entries are needed.
+    async fn list_whole(
+        &mut self,
+        leaves: &[RelativePath],
+        source: &mut Listing,
+        target: &mut Listing,
+    ) -> Result<(), Error> {
+        if leaves.is_empty() {
+            return Ok(());
+        }
+        let there = |listing: &Listing| -> Vec<RelativePath> {
+            leaves.iter().filter(|leaf| listing.leaves.contains_key(leaf)).cloned().collect()
+        };
+        let (on_source, on_target) = (there(source), there(target));
+        for leaf in leaves {
+            source.leaves.remove(leaf);
+            target.leaves.remove(leaf);
+        }
+        tokio::try_join!(whole(&mut self.source, &on_source, source), whole(&mut self.target, &on_target, target))?;
+        Ok(())
+    }
+
+    async fn list_differing(
+        &mut self,
+        leaves: BTreeSet<RelativePath>,
+        source: &mut Listing,
+        target: &mut Listing,
+    ) -> Result<(), Error> {
+        let (mut on_source, mut on_target) = (Vec::new(), Vec::new());
+        for leaf in &leaves {
+            let (Some(ours), Some(theirs)) = (source.leaves.get(leaf), target.leaves.get(leaf)) else { continue };
+            let both = Differing::of(ours, theirs, self.options);
+            target.leftovers.extend(both.leftovers.iter().map(|name| leaf.join(name)));
+            source.unlisted += both.common;
+            target.unlisted += both.common;
+            on_source.extend(both.only_source.iter().map(|name| leaf.join(name)));
+            on_target.extend(both.only_target.iter().map(|name| leaf.join(name)));
+        }
+        let (ours, theirs) =
+            tokio::try_join!(stat_all(&mut self.source, &on_source), stat_all(&mut self.target, &on_target))?;
+        let mut ours: Vec<Entry> = ours.into_iter().flatten().collect();
+        let mut theirs: Vec<Entry> = theirs.into_iter().flatten().collect();
+        let impure: BTreeSet<RelativePath> = ours
+            .iter()
+            .chain(&theirs)
+            .filter(|entry| entry.kind != Kind::File)
+            .map(|entry| entry.path.parent())
+            .collect();
+        ours.retain(|entry| !impure.contains(&entry.path.parent()));
+        theirs.retain(|entry| !impure.contains(&entry.path.parent()));
+        self.partners((source, target), &mut ours, &mut theirs).await?;
+        source.entries.append(&mut ours);
+        target.entries.append(&mut theirs);
+        source.sort();
+        target.sort();
+        self.known.impure.extend(impure.iter().map(|leaf| leaf.as_bytes().to_vec()));
+        let impure: Vec<RelativePath> = impure.into_iter().collect();
+        self.list_whole(&impure, source, target).await
+    }
+
+    /// A new name of a file that has others: one of these, where both sides have it, joins the listings, so that the plan
+    /// makes a link of the new one.
+    async fn partners(
+        &mut self,
+        (source, target): (&Listing, &Listing),
+        ours: &mut Vec<Entry>,
+        theirs: &mut Vec<Entry>,
+    ) -> Result<(), Error> {
+        let mut names: HashMap<(u64, u64), u64> = HashMap::new();
+        for entry in
+            source.entries.iter().chain(ours.iter()).filter(|entry| entry.kind == Kind::File && entry.links > 1)
+        {
+            *names.entry(entry.inode).or_default() += 1;
+        }
+        let mut wanted: BTreeMap<RelativePath, Vec<(u64, u64)>> = BTreeMap::new();
+        // Those of leaves that were listed whole are among the source's entries.
+        let lacking =
+            source.entries.iter().filter(|entry| entry.links > 1 && target.find(entry.path.as_bytes()).is_none());
+        let several = lacking.chain(ours.iter());
+        for entry in several.filter(|entry| names.get(&entry.inode).is_some_and(|&known| known < entry.links)) {
+            let of_account = wanted.entry(account(&entry.path)).or_default();
+            if !of_account.contains(&entry.inode) {
+                of_account.push(entry.inode);
+            }
+        }
+        let mut known: HashSet<RelativePath> =
+            source.entries.iter().chain(ours.iter()).map(|e| e.path.clone()).collect();
+        let mut elsewhere = Vec::new();
+        for (account, inodes) in wanted {
+            let found = self.links_below(&account, &inodes, &mut known, ours, theirs).await?;
+            elsewhere.extend(inodes.into_iter().filter(|inode| !found.contains(inode)));
+        }
+        elsewhere.sort_unstable();
+        elsewhere.dedup();
+        if elsewhere.is_empty() {
+            return Ok(());
+        }
+        let everywhere = match self.options.scope.as_slice() {
+            [] => vec![RelativePath::root()],
+            scope => scope.iter().map(|folder| RelativePath::new(folder.as_slice())).collect::<Result<_, _>>()?,
+        };
+        for folder in everywhere {
+            self.links_below(&folder, &elsewhere, &mut known, ours, theirs).await?;
+        }
+        Ok(())
+    }
+
+    /// Of which of these files a name was found that the target has as well.
+    async fn links_below(
+        &mut self,
+        below: &RelativePath,
+        inodes: &[(u64, u64)],
+        known: &mut HashSet<RelativePath>,
+        ours: &mut Vec<Entry>,
+        theirs: &mut Vec<Entry>,
+    ) -> Result<HashSet<(u64, u64)>, Error> {
+        let mut entries = find_links(&mut self.source, below, inodes).await?;
+        entries.retain(|entry| entry.kind == Kind::File && !known.contains(&entry.path));
+        let paths: Vec<RelativePath> = entries.iter().map(|entry| entry.path.clone()).collect();
+        let mut found = HashSet::new();
+        for (entry, there) in entries.into_iter().zip(stat_all(&mut self.target, &paths).await?) {
+            let Some(there) = there.filter(|there| there.kind == Kind::File) else { continue };
+            found.insert(entry.inode);
+            known.insert(entry.path.clone());
+            ours.push(entry);
+            theirs.push(there);
+        }
+        Ok(found)
+    }
+
+    /// What later passes may build on. Only after everything is durable.
+    pub(super) async fn remember(&mut self, source: &Listing, target: &Listing, plan: &Plan) -> Result<(), Error> {
+        let Some(began) = self.known.began else { return Ok(()) };
+        let doubtful: HashSet<RelativePath> = self
+            .report
+            .skipped
+            .iter()
+            .map(|(path, _)| self.layout.unit(path.as_bytes()))
+            .chain(self.doubtful.clone())
+            .collect();
+        let contents = Contents::of(source, target, &self.layout, &self.known.impure);
+        let altered = self.altered(source, plan);
+        let mut leaves = Vec::new();
+        let mut unsure = Vec::new();
+        for entry in source.entries.iter().filter(|entry| contents.files.contains_key(&entry.path)) {
+            let unit = self.layout.unit(entry.path.join(b"x").as_bytes());
+            let source_key =
+                FolderKey::of(entry).filter(|key| !is_racy(key, began, self.options.racy) && !doubtful.contains(&unit));
+            let known = self.known.leaves.get(entry.path.as_bytes());
+            let files = match source.leaves.get(&entry.path) {
+                Some(Names::Same) if target.leaves.get(&entry.path) == Some(&Names::Same) => {
+                    known.map_or(0, |leaf| leaf.files)
+                }
+                Some(names @ Names::All(_)) => names.sorted().len() as u64,
+                _ => contents.files.get(&entry.path).copied().unwrap_or_default(),
+            };
+            let at = target.find(entry.path.as_bytes()).filter(|_| !altered.contains(&entry.path));
+            let target_key = at.and_then(|at| FolderKey::of(&target.entries[at]));
+            if target_key.is_none() {
+                unsure.push((leaves.len(), entry.path.clone()));
+            }
+            leaves.push(Leaf { folder: entry.path.as_bytes().to_vec(), source: source_key, target: target_key, files });
+        }
+        let paths: Vec<RelativePath> = unsure.iter().map(|(_, path)| path.clone()).collect();
+        for ((position, _), now) in unsure.into_iter().zip(stat_all(&mut self.target, &paths).await?) {
+            leaves[position].target = now.as_ref().and_then(FolderKey::of);
+        }
+        let present: HashSet<&[u8]> = leaves.iter().map(|leaf| leaf.folder.as_slice()).collect();
+        let in_scope = |folder: &[u8]| {
+            self.options.scope.is_empty()
+                || self.options.scope.iter().any(|scope| crate::path::is_within(folder, scope))
+        };
+        let gone: Vec<Vec<u8>> = self
+            .known
+            .leaves
+            .keys()
+            .filter(|folder| !present.contains(folder.as_slice()) && in_scope(folder))
+            .cloned()
+            .collect();
+        drop(present);
+        leaves.retain(|leaf| self.known.leaves.get(&leaf.folder) != Some(leaf));
+        let unrecorded = |why| Error::Unrecorded { why };
+        if !gone.is_empty() {
+            self.state.forget(&gone).await.map_err(unrecorded)?;
+        }
+        if !leaves.is_empty() {
+            self.state.store(&leaves).await.map_err(unrecorded)?;
+        }
+        Ok(())
+    }
+
+    /// Folders of the target that this pass changed itself.
+    fn altered(&self, source: &Listing, plan: &Plan) -> HashSet<RelativePath> {
+        let listed = plan.folders.iter().chain(&plan.folder_times).map(|&index| source.entries[index].path.clone());
+        let corrected = plan.corrections.iter().map(|correction| correction.path.clone());
+        self.changed.iter().cloned().chain(listed).chain(corrected).collect()
+    }
+}
+
+/// Which folders are leaves, with the files that were listed in them.
+struct Contents {
+    files: HashMap<RelativePath, u64>,
+}
+
+impl Contents {
+    fn of(source: &Listing, target: &Listing, layout: &crate::plan::layout::Layout, impure: &HashSet<Vec<u8>>) -> Self {
+        let is_leaf = |path: &RelativePath| layout.mailbox_of_message(path.join(b"x").as_bytes()).is_some();
+        let folders = source.entries.iter().filter(|entry| entry.kind == Kind::Folder && is_leaf(&entry.path));
+        let mut files: HashMap<RelativePath, u64> = folders.map(|entry| (entry.path.clone(), 0)).collect();
+        files.retain(|path, _| !impure.contains(path.as_bytes()) && !source.gone.contains(path));
+        for entry in &source.entries {
+            let parent = entry.path.parent();
+            match entry.kind {
+                Kind::File => _ = files.entry(parent).and_modify(|count| *count += 1),
+                _ => _ = files.remove(&parent),
+            }
+        }
+        for entry in target.entries.iter().filter(|entry| entry.kind != Kind::File) {
+            files.remove(&entry.path.parent());
+        }
+        Self { files }
+    }
+}
+
+/// Names that one side alone has.
+struct Differing<'a> {
+    only_source: Vec<&'a [u8]>,
+    only_target: Vec<&'a [u8]>,
+    leftovers: Vec<&'a [u8]>,
+    common: u64,
+}
+
+impl<'a> Differing<'a> {
+    fn of(source: &'a Names, target: &'a Names, options: &SyncOptions) -> Self {
+        let left_alone = |name: &[u8]| options.without.iter().any(|pattern| pattern.matches(name));
+        let (mut ours, mut theirs) = (source.sorted(), target.sorted());
+        let leftovers = theirs.iter().copied().filter(|name| is_temporary(name)).collect();
+        ours.retain(|name| !is_temporary(name) && !left_alone(name));
+        theirs.retain(|name| !is_temporary(name) && !left_alone(name));
+        let mut differing = Self { only_source: Vec::new(), only_target: Vec::new(), leftovers, common: 0 };
+        let (mut ours, mut theirs) = (ours.into_iter().peekable(), theirs.into_iter().peekable());
+        loop {
+            match (ours.peek(), theirs.peek()) {
+                (Some(one), Some(other)) if one == other => {
+                    differing.common += 1;
+                    ours.next();
+                    theirs.next();
+                }
+                (Some(one), Some(other)) if one < other => differing.only_source.extend(ours.next()),
+                (_, Some(_)) => differing.only_target.extend(theirs.next()),
+                (Some(_), None) => differing.only_source.extend(ours.next()),
+                (None, None) => return differing,
+            }
+        }
+    }
+}
+
+/// Where the names of one message lie, as a rule: `DOMAIN/USER`.
+fn account(path: &RelativePath) -> RelativePath {
+    let bytes = path.as_bytes();
+    let second = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'/').nth(1);
+    RelativePath::new(second.map_or(&b""[..], |(at, _)| &bytes[..at])).unwrap_or_default()
+}
+
+fn is_racy(key: &FolderKey, began: (i64, u32), window: Duration) -> bool {
+    let nanoseconds =
+        |(seconds, nanoseconds): (i64, u32)| i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds);
+    let window = i128::try_from(window.as_nanos()).unwrap_or(i128::MAX);
+    nanoseconds(key.changed).saturating_add(window) >= nanoseconds(began)
+}
+
+async fn read_names(session: &mut Session, leaves: &[RelativePath], listing: &mut Listing) -> Result<(), Error> {
+    if leaves.is_empty() {
+        return Ok(());
+    }
+    for (leaf, names) in leaves.iter().zip(names_of(session, leaves).await?) {
+        // It is gone by now: it holds nothing, and the pass looks again before it deletes anything for it.
+        listing.leaves.insert(leaf.clone(), names.unwrap_or(Names::All(Vec::new())));
+    }
+    Ok(())
+}
+
+async fn whole(session: &mut Session, leaves: &[RelativePath], listing: &mut Listing) -> Result<(), Error> {
+    let mut collector = Collector::new(session.side(), usize::MAX);
+    for leaf in leaves {
+        match collect(session, &mut collector, leaf, u32::MAX).await {
+            Err(Error::NotFound { .. } | Error::NotAllowed { .. }) => listing.gone.push(leaf.clone()),
+            other => other?,
+        }
+    }
+    let mut more = collector.finish()?;
+    listing.entries.append(&mut more.entries);
+    listing.leftovers.append(&mut more.leftovers);
+    listing.gone.append(&mut more.gone);
+    listing.sort();
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(names: &[&[u8]]) -> Names {
+        Names::All(names.iter().flat_map(|name| [*name, b"\0"].concat()).collect())
+    }
+
+    #[test]
+    fn names_of_one_side_alone_are_found_and_those_left_alone_are_not() {
+        let temporary = [b".rehome-tmp-".as_slice(), b"0123456789abcdef"].concat();
+        let (ours, theirs) = (names(&[b"b", b"a:2,S", b"x.index"]), names(&[b"c", b"a:2,S", &temporary]));
+        let options = SyncOptions { without: vec![crate::Pattern::new("*.index").unwrap()], ..SyncOptions::default() };
+        let found = Differing::of(&ours, &theirs, &options);
+        assert_eq!((found.only_source, found.only_target, found.common), (vec![&b"b"[..]], vec![&b"c"[..]], 1));
+        assert_eq!(found.leftovers, [temporary.as_slice()]);
+    }
+
+    #[test]
+    fn a_folder_that_changed_within_the_window_is_not_trusted() {
+        let racy = |seconds| {
+            is_racy(&FolderKey { device: 1, inode: 1, changed: (seconds, 5) }, (100, 0), SyncOptions::default().racy)
+        };
+        assert!(racy(99) && racy(98) && racy(200));
+        assert!(!racy(97));
+    }
+}
