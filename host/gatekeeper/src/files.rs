@@ -94,7 +94,7 @@ impl Session {
                 let what = format!("{} to {}", ends.path.display(), ends.to);
                 let watch = Watch { session: self, what, touches: Some(touched_key(ends.to, &ends.into)) };
                 let options = ends.options;
-                let tree = format!("{} to {} on {}", ends.path.display(), ends.into.display(), ends.to);
+                let tree = format!("{}:{} to {}:{}", ends.from, ends.path.display(), ends.to, ends.into.display());
                 let leaves = journal.leaves(format!("{tree}, {}", options.meaning()));
                 let report = rehome_sync::sync(&source, &target, &options, &leaves, &watch)
                     .await

@@ -13,7 +13,7 @@ use crate::types::{Failure, SideName};
 
 /// What a sync request reads and writes.
 pub(super) struct Ends {
-    from: SideName,
+    pub(super) from: SideName,
     pub(super) path: PathBuf,
     pub(super) to: SideName,
     pub(super) into: PathBuf,
