@@ -55,13 +55,14 @@ impl Part {
 }
 
 pub(crate) fn check(config: &Config, found: &mut Findings) -> Result<(), Failure> {
-    if config.webmail && config.backup == Backup::Copy {
-        if let Err(failure) = requests::schema::WEBMAIL.describe(Side::Old) {
-            let (words, _) = failure.words_and_remedy();
-            found
-                .blocker(format!("database {}", config.webmail_database), format!("cannot be kept: {words}"))
-                .hint("set `webmail-database` in the plan, or `webmail = false` where old has no webmail");
-        }
+    if config.webmail
+        && config.backup == Backup::Copy
+        && let Err(failure) = requests::schema::WEBMAIL.describe(Side::Old)
+    {
+        let (words, _) = failure.words_and_remedy();
+        found
+            .blocker(format!("database {}", config.webmail_database), format!("cannot be kept: {words}"))
+            .hint("set `webmail-database` in the plan, or `webmail = false` where old has no webmail");
     }
     if config.backup == Backup::Own {
         if config.backup_place == "not named" {
