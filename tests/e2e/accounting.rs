@@ -35,8 +35,8 @@ const WORKERS: [&str; 6] = [
     "vera@shop.example",
 ];
 const KNOCKERS: [&str; 3] = ["david@example.org", "lee@example.net", "office@shop.example"];
-/// An alias that keeps a copy: who expands it twice delivers twice.
-const COPYING: &str = "elena@example.org";
+/// An alias of two that keeps a copy: if old and new both expand it, the other one, far away, gets it twice.
+const COPYING: [&str; 3] = ["elena@example.org", "elena@example.org", "copies@elsewhere.lab.test"];
 const NOBODY: [&str; 2] = ["nobody@example.org", "gone@shop.example"];
 
 /// How large, and which chances: set by `cargo xtask account`.
@@ -66,14 +66,15 @@ fn recipients(seed: u64) -> Vec<&'static str> {
     let mut all: Vec<&str> = accounts.users.iter().map(|user| user.email.as_str()).collect();
     all.extend(accounts.aliases.iter().map(|alias| alias.source.as_str()));
     all.extend(NOBODY);
-    let len = u64::try_from(all.len()).unwrap_or(1);
+    all.extend([COPYING[0]; 4]);
     // Which of them come next to each other, and which sender writes to whom, is the seed's; all of them get mail.
-    all.sort_by_key(|address| {
-        address.bytes().fold(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ len, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        })
-    });
-    all
+    let place = |at: usize, address: &str| {
+        let start = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ u64::try_from(at).unwrap_or(0);
+        address.bytes().fold(start, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    };
+    let mut placed: Vec<(u64, &str)> = all.into_iter().enumerate().map(|(at, one)| (place(at, one), one)).collect();
+    placed.sort_unstable();
+    placed.into_iter().map(|(_, address)| address).collect()
 }
 
 /// Which mailboxes mail to each address belongs in.
@@ -85,7 +86,7 @@ fn destinations() -> BTreeMap<String, BTreeSet<String>> {
     for alias in &accounts().aliases {
         all.insert(alias.source.clone(), alias.destination.split(',').map(|one| one.trim().to_string()).collect());
     }
-    all.insert(COPYING.into(), ["elena@example.org", "frank@example.org"].map(String::from).into());
+    all.insert(COPYING[0].into(), [COPYING[1], COPYING[2]].map(String::from).into());
     all
 }
 
@@ -95,10 +96,9 @@ fn people(names: &[&str]) -> Vec<User> {
 
 /// What the lab's own set-up does not have.
 fn set_up(lab: &Lab, sender: &Machine) -> Result<()> {
-    let row = |to: &str| {
-        format!("INSERT INTO virtual_aliases (domain_id, source, destination) VALUES (1, '{COPYING}', '{to}');")
-    };
-    lab.old().sh(&format!("mysql mailserver -e \"{}{}\"", row(COPYING), row("frank@example.org")))?;
+    let [alias, first, second] = COPYING;
+    let rows = "INSERT INTO virtual_aliases (domain_id, source, destination) VALUES";
+    lab.old().sh(&format!("mysql mailserver -e \"{rows} (1, '{alias}', '{first}'), (1, '{alias}', '{second}')\""))?;
     let stubborn = SENDERS[3];
     sender.sh(&format!(
         "postconf 'sender_dependent_default_transport_maps=inline:{{ {{{stubborn}=smtp:[10.77.0.11]:25}} }}' && postfix reload"

@@ -293,10 +293,11 @@ fn changes_are_kept(facts: &Facts, account: &mut Account) {
             account.wrong.push(format!("{user} put {id} into {}, and it is not there", change.to));
         }
     }
+    // Of several copies of a message it may be the flagged one that went.
+    let removals = facts.changes.iter().filter(|change| matches!(change.op, Op::Mark | Op::Expunge));
+    let removed: BTreeSet<(&str, &str)> = removals.map(|change| (change.user.as_str(), change.id.as_str())).collect();
     for change in facts.changes.iter().filter(|change| change.op == Op::Flag && change.state == "ok") {
-        let gone = last
-            .get(&(change.user.as_str(), change.id.as_str()))
-            .is_some_and(|later| matches!(later.op, Op::Mark | Op::Expunge));
+        let gone = removed.contains(&(change.user.as_str(), change.id.as_str()));
         let (user, id) = (&change.user, &change.id);
         if !gone && !copies(user, id).iter().any(|copy| copy.flags.contains(&change.flag)) {
             account.wrong.push(format!("{user} set {} on {id}, and it is not set", change.flag));
