@@ -12,6 +12,7 @@ use std::sync::OnceLock;
 /// Debian packages that the lab uses, and those (an ssh daemon, MariaDB and Redis without their services) that other tests start
 /// for themselves.
 pub const PACKAGES: &[&str] = &[
+    "acl",
     "ca-certificates",
     "iproute2",
     "knot",
