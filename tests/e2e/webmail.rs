@@ -217,9 +217,8 @@ fn a_script_that_is_missing_or_breaks_off_stops_the_copy_and_apply_goes_on_once_
     let said = rehome.expect(3, &["check"])?.stdout;
     ensure!(said.contains("update script"), "the missing script is not named:\n{said}");
     // One that stops in the middle: what it has done already it cannot do a second time.
-    let broken = format!(
-        "#!/bin/sh\nmysql roundcube -e 'ALTER TABLE cache DROP FOREIGN KEY user_id_fk_cache'\necho 'ERROR: Error in DDL upgrade' >&2\nexit 1\n"
-    );
+    let broken = "#!/bin/sh\nmysql roundcube -e 'ALTER TABLE cache DROP FOREIGN KEY user_id_fk_cache'\n\
+                  echo 'ERROR: Error in DDL upgrade' >&2\nexit 1\n";
     lab.new().ssh_with_input(&["tee", SCRIPT], broken.as_bytes())?;
     lab.new().sh(&format!("chmod 755 {SCRIPT}"))?;
     rehome.expect(0, &["check"])?;
