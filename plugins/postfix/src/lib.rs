@@ -139,15 +139,7 @@ impl Phase for Postfix {
 
     fn verify(ctx: &Context<Config>) -> Result<Vec<Finding>, Failure> {
         let mut found = Findings::new();
-        let mut is = |setting: Setting, should: &str| -> Result<(), Failure> {
-            let now = setting.now()?;
-            if now == should {
-                found.ok(setting.to_string(), now);
-            } else {
-                found.blocker(setting.to_string(), format!("is `{now}`, and should be `{should}`"));
-            }
-            Ok(())
-        };
+        let mut is = |setting: Setting, should: &str| setting.should_be(should, &mut found);
         match ctx.config.part {
             Part::ToOld if journal::recall(FORWARDS)?.is_some() || can_hand_back(&ctx.config)?.is_some() => {
                 found.ok("virtual_transport on new", "new keeps the mail that it gets");
@@ -171,17 +163,7 @@ impl Phase for Postfix {
                 is(Setting::Transport(Side::Old), &to(&ctx.config.new_host))?;
             }
             Part::Watch => queue::findings(Severity::Warning, &mut found)?,
-            Part::NetOff => {
-                for side in SIDES {
-                    let now = Setting::Bounces(side).now()?;
-                    let text = format!("soft_bounce is `{now}`");
-                    if now == "yes" {
-                        found.warning(format!("Postfix on {side}"), text)
-                    } else {
-                        found.ok(format!("Postfix on {side}"), text)
-                    };
-                }
-            }
+            Part::NetOff => net::is_off(&mut found)?,
         }
         Ok(found.into())
     }

@@ -113,3 +113,16 @@ pub(crate) fn off() -> Result<(), Failure> {
     }
     journal::remember(NET_OFF, "yes")
 }
+
+pub(crate) fn is_off(found: &mut Findings) -> Result<(), Failure> {
+    for side in SIDES {
+        let now = Setting::Bounces(side).now()?;
+        let text = format!("soft_bounce is `{now}`");
+        if now == "yes" {
+            found.warning(format!("Postfix on {side}"), text)
+        } else {
+            found.ok(format!("Postfix on {side}"), text)
+        };
+    }
+    Ok(())
+}

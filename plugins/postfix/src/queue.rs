@@ -36,10 +36,7 @@ pub(crate) fn of(side: Side) -> Result<Vec<Queued>, Failure> {
     let output = requests::exec::QUEUE.on(side).run()?;
     let parse = |line: String| {
         serde_json::from_str(&line).map_err(|error| {
-            Failure::from(stopped(
-                format!("queue of {side}"),
-                format!("postqueue -j gave a line that is no JSON: {error}"),
-            ))
+            stopped(format!("queue of {side}"), format!("postqueue -j gave a line that is no JSON: {error}"))
         })
     };
     output.lines().into_iter().filter(|line| !line.trim().is_empty()).map(parse).collect()

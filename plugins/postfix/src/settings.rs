@@ -57,6 +57,17 @@ impl Setting {
         Ok(line.split_once('=').map_or_else(|| line.clone(), |(_, value)| value.trim().to_string()))
     }
 
+    /// For `verify`.
+    pub(crate) fn should_be(self, value: &str, found: &mut Findings) -> Result<(), Failure> {
+        let now = self.now()?;
+        if now == value {
+            found.ok(self.to_string(), now);
+        } else {
+            found.blocker(self.to_string(), format!("is `{now}`, and should be `{value}`"));
+        }
+        Ok(())
+    }
+
     /// An exit status proves nothing: what does it say now?
     pub(crate) fn must_be(self, value: &str) -> Result<(), Failure> {
         let now = self.now()?;
