@@ -12,7 +12,7 @@ use rehome_tests::traffic::{Sent, Traffic};
 use rehome_tests::{harness, lab_tests};
 
 use crate::rehome::{Reach, Rehome, mail_only};
-use crate::whole::{DAY, address, dig, install, recipients, ttl, up_to_the_cutover};
+use crate::whole::{DAY, address, compared, dig, install, recipients, ttl, up_to_the_cutover};
 
 pub(crate) fn tests() -> Vec<Trial> {
     lab_tests![
@@ -120,6 +120,7 @@ fn undo_from_prepare_puts_the_ttl_back_and_touches_nothing_else() -> Result<()> 
     rehome.approve()?;
     rehome.expect(0, &["apply", "--until", "prepare"])?;
     ensure!(ttl(&lab)?.trim() == "60", "the TTL was not lowered: {}", ttl(&lab)?);
+    compared(&rehome, &["TTLs: were lowered"])?;
     rehome.expect(0, &["undo", "--yes"])?;
     before.is_back(&lab, false)?;
     // Nothing is left to take back, and the migration can begin anew.

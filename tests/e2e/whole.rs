@@ -73,15 +73,35 @@ pub(crate) fn recipients() -> Vec<&'static str> {
     accounts().users.iter().map(|user| user.email.as_str()).take(12).collect()
 }
 
+/// `verify` finds no mismatch, and says what it compared.
+pub(crate) fn compared(rehome: &Rehome<'_>, what: &[&str]) -> Result<()> {
+    let ran = rehome.expect(0, &["verify"])?;
+    // Lines are broken where the terminal ends.
+    let said = ran.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    for words in what {
+        ensure!(said.contains(words), "`{words}` is not said\n{}", ran.stdout);
+    }
+    ensure!(ran.stderr.contains("both sides are alike"), "{}", ran.stderr);
+    Ok(())
+}
+
 fn a_whole_plan_moves_a_server_and_not_a_mail_is_lost() -> Result<()> {
     let lab = Lab::start(&LabSpec::pair().ssh_keys_on("new"))?;
     let rehome = install(&lab)?;
     // A sender that never learns of the new address: from before the first phase until after the switch.
     let stragglers = Traffic::start(&lab, lab.old(), "old", 4.0, &recipients())?;
     up_to_the_cutover(&lab, &rehome)?;
+    compared(
+        &rehome,
+        &["virtual_users on new: 30 rows, as on old", "6 of 6 are as on old", "DKIM keys on new: 3 files"],
+    )?;
     rehome.expect(0, &["answer", "downtime", "go-on", "yes"])?;
     rehome.expect(5, &["apply"])?;
     ensure!(rehome.waits_at()? == "watch", "it waits at {}", rehome.waits_at()?);
+    compared(
+        &rehome,
+        &["of 30 users hold what they held on old", "nothing of old is missing on new", "imap.lab.test"],
+    )?;
     ensure!(address(&lab)?.trim() == "10.77.0.12", "the world still goes to {}", address(&lab)?);
     let newcomers = Traffic::start(&lab, lab.new(), "new", 4.0, &recipients())?;
     std::thread::sleep(std::time::Duration::from_secs(8));
@@ -97,7 +117,7 @@ fn a_whole_plan_moves_a_server_and_not_a_mail_is_lost() -> Result<()> {
     ensure!(rehome.waits_at()? == "retire", "it waits at {}", rehome.waits_at()?);
     rehome.expect(0, &["answer", "retire", "go-on", "yes"])?;
     rehome.expect(0, &["apply"])?;
-    rehome.expect(0, &["verify"])?;
+    compared(&rehome, &["of 30 users hold what they held on old", "its files are as they were"])?;
     ensure!(ttl(&lab)?.trim() == "86400", "the TTL was not put back: {}", ttl(&lab)?);
     for machine in [lab.old(), lab.new()] {
         let soft = machine.sh("postconf -h soft_bounce")?;

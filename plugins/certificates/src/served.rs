@@ -17,6 +17,9 @@ struct Question<'a> {
     by_clients: bool,
 }
 
+/// What openssl says of a port that is closed (ECONNREFUSED, errno(3)).
+const REFUSED: &str = "errno=111";
+
 pub(crate) fn verify(
     config: &Config,
     names: &Names,
@@ -33,6 +36,12 @@ pub(crate) fn verify(
         match answer {
             // While Dovecot is closed for the cutover, nobody answers, and nobody should.
             Err(_) if !silent.is_empty() => {}
+            // It runs, and listens to nobody until the cutover: whether it does then, its own phase looks.
+            Err(said) if said.contains(REFUSED) => {
+                found
+                    .warning(subject, format!("nobody listens there, so its certificate was not looked at ({said})"))
+                    .hint("right until Dovecot on new is opened; from then on: `rehome verify` once more");
+            }
             Err(said) => {
                 found.blocker(subject, format!("serves no certificate: {said}")).hint("is it open, and is TLS set up?");
             }

@@ -251,7 +251,9 @@ fn verify_believes_only_what_comes_over_the_wire() {
     assert!(
         verify(RENEWED, MAIL)[0].contains("port 25 of new, as mail.example.org: serves a certificate that is none")
     );
-    assert!(verify("connect: refused", MAIL)[0].contains("serves no certificate"));
+    assert!(verify("unexpected eof", MAIL)[0].contains("serves no certificate"));
+    let closed = verify(MAIL, "connect:errno=111");
+    assert!(closed[0].contains("nobody listens there"), "{closed:?}");
 }
 
 #[test]

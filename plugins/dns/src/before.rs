@@ -97,7 +97,7 @@ fn destination(config: &Config, found: &mut Findings) -> Result<(), Failure> {
                     );
                 }
                 Err(failure) => {
-                    found.warning(format!("PTR {}", config.to), format!("could not be looked up: {failure}"));
+                    found.warning(format!("PTR {}", config.to), format!("could not be looked up: {}", failure.words()));
                 }
             }
         }
