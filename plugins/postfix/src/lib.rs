@@ -6,6 +6,7 @@
 mod handing;
 mod net;
 mod queue;
+mod quiet;
 mod settings;
 mod troubles;
 mod watch;
