@@ -4,8 +4,9 @@
 
 use rehome_sdk::prelude::*;
 
-use crate::settings::{Setting, UNEXPANDED, reload};
-use crate::{Config, FORWARDS, HANDS_BACK, back, net, queue, requests};
+use crate::quiet::{Waiting, while_quiet};
+use crate::settings::{PAUSED, Setting, UNEXPANDED, reload};
+use crate::{Config, FORWARDS, HANDS_BACK, NET_ON, back, queue, requests};
 
 pub(crate) fn to(host: &str) -> String {
     format!("smtp:[{host}]:25")
@@ -66,13 +67,15 @@ fn new_to_old(config: &Config) -> Result<(), Failure> {
     if !config.domains.is_empty() {
         return back::set(config);
     }
-    if Setting::Aliases(Side::New).now()? != UNEXPANDED {
-        requests::exec::NEW_ALIASES_THERE.on(Side::New).run()?;
+    let aliases = Setting::Aliases(Side::New).now()? != UNEXPANDED;
+    let transport = Setting::Transport(Side::New).now()? != to(&config.old_host);
+    if aliases || transport || Setting::Intake(Side::New).now()? == PAUSED {
+        while_quiet(Side::New, Waiting::Stays, || {
+            requests::exec::NEW_ALIASES_THERE.on(Side::New).run()?;
+            requests::exec::TO_OLD.on(Side::New).run()?;
+            Ok(())
+        })?;
     }
-    if Setting::Transport(Side::New).now()? != to(&config.old_host) {
-        requests::exec::TO_OLD.on(Side::New).run()?;
-    }
-    reload(Side::New)?;
     Setting::Aliases(Side::New).must_be(UNEXPANDED)?;
     Setting::Transport(Side::New).must_be(&to(&config.old_host))
 }
@@ -84,13 +87,14 @@ fn new_keeps(config: &Config) -> Result<(), Failure> {
     }
     let handed = Setting::Transport(Side::New).now()? == to(&config.old_host);
     Setting::Aliases(Side::New).now()?;
-    if !handed {
+    if !handed && Setting::Intake(Side::New).now()? != PAUSED {
         return Ok(());
     }
-    requests::exec::TRANSPORT_BACK.on(Side::New).run()?;
-    requests::exec::NEW_ALIASES_BACK.on(Side::New).run()?;
-    reload(Side::New)?;
-    net::anew(Side::New)
+    while_quiet(Side::New, Waiting::IsExpanded, || {
+        requests::exec::TRANSPORT_BACK.on(Side::New).run()?;
+        requests::exec::NEW_ALIASES_BACK.on(Side::New).run()?;
+        Ok(())
+    })
 }
 
 pub(crate) fn to_old_back(config: &Config) -> Result<(), Failure> {
@@ -128,7 +132,12 @@ pub(crate) fn forward(config: &Config) -> Result<(), Failure> {
 }
 
 pub(crate) fn forward_back(config: &Config) -> Result<(), Failure> {
-    requests::exec::TRANSPORT_BACK.on(Side::Old).run()?;
+    // Old took its mail unexpanded: it must wait until the undo of `net-on` lets old expand it.
+    if journal::recall(NET_ON)?.is_some() {
+        requests::exec::HOLD.on(Side::Old).run()?;
+    } else {
+        requests::exec::TRANSPORT_BACK.on(Side::Old).run()?;
+    }
     reload(Side::Old)?;
     match can_hand_back(config)? {
         None => {

@@ -7,6 +7,7 @@ mod back;
 mod handing;
 mod net;
 mod queue;
+mod quiet;
 mod settings;
 mod troubles;
 mod watch;

@@ -1,67 +1,50 @@
 //! The safety net: `net-on`, `net-off`. While it is on nothing bounces, and old keeps in its queue what it takes, so that no
-//! mailbox changes while it is copied. Invariant: what was being delivered when the net was spread has its outcome before
-//! Dovecot stops: a delivery that is cut off after the mailbox and before the answer would be made twice.
+//! mailbox changes while it is copied. Invariants: what was being delivered when the net was spread has its outcome before
+//! Dovecot stops (cut off between the mailbox and the answer it would be delivered twice); and old expands the aliases of a
+//! mail exactly if it delivers it.
 
 use rehome_sdk::prelude::*;
 
-use crate::settings::{HELD, Setting, UNEXPANDED, aliases_can_travel, reload};
+use crate::quiet::{Waiting, while_quiet};
+use crate::settings::{HELD, PAUSED, Setting, UNEXPANDED, aliases_can_travel, reload};
 use crate::{FORWARDS, NET_OFF, NET_ON, queue, requests};
-
-/// How long deliveries that have begun may take, in seconds.
-const DELIVERIES: u32 = 60;
 
 pub(crate) fn on() -> Result<(), Failure> {
     for side in SIDES {
         if Setting::Bounces(side).now()? != "yes" {
             requests::exec::BOUNCES_OFF.on(side).run()?;
         }
-    }
-    if Setting::Login.now()? != "no" {
-        requests::exec::LOGIN_OFF.on(Side::Old).run()?;
-    }
-    let travel = aliases_can_travel()?;
-    if Setting::Aliases(Side::Old).now()? != UNEXPANDED && travel {
-        requests::exec::ALIASES_THERE.on(Side::Old).run()?;
-    }
-    // Applied again once old hands its mail to new: there is nothing to hold any more.
-    let hold = journal::recall(FORWARDS)?.is_none();
-    if Setting::Transport(Side::Old).now()? != HELD && hold {
-        requests::exec::HOLD.on(Side::Old).run()?;
-    }
-    for side in SIDES {
         reload(side)?;
         Setting::Bounces(side).must_be("yes")?;
+    }
+    if journal::recall(NET_ON)?.is_none() {
+        journal::remember(NET_ON, clock::now().to_string())?;
+    }
+    let travel = aliases_can_travel()?;
+    // Applied again once old hands its mail to new: there is nothing to hold any more.
+    let hold = journal::recall(FORWARDS)?.is_none();
+    let login = Setting::Login.now()? != "no";
+    let aliases = Setting::Aliases(Side::Old).now()? != UNEXPANDED && travel;
+    let transport = Setting::Transport(Side::Old).now()? != HELD && hold;
+    if login || aliases || transport || Setting::Intake(Side::Old).now()? == PAUSED {
+        while_quiet(Side::Old, Waiting::Stays, || {
+            if transport {
+                requests::exec::HOLD.on(Side::Old).run()?;
+            }
+            if aliases {
+                requests::exec::ALIASES_THERE.on(Side::Old).run()?;
+            }
+            if login {
+                requests::exec::LOGIN_OFF.on(Side::Old).run()?;
+            }
+            Ok(())
+        })?;
     }
     Setting::Login.must_be("no")?;
     if travel {
         Setting::Aliases(Side::Old).must_be(UNEXPANDED)?;
     }
-    if journal::recall(NET_ON)?.is_none() {
-        journal::remember(NET_ON, clock::now().to_string())?;
-    }
-    if !hold {
-        return Ok(());
-    }
-    Setting::Transport(Side::Old).must_be(HELD)?;
-    deliveries_end()
-}
-
-/// What was being delivered on old has arrived, or waits: nothing of it is half done.
-fn deliveries_end() -> Result<(), Failure> {
-    let begun: Vec<String> = active()?;
-    let over = || {
-        let active = active()?;
-        Ok(!begun.iter().any(|id| active.contains(id)))
-    };
-    if !clock::wait_for(DELIVERIES, over)? {
-        report::warning("a delivery on old takes long: if it is cut off when Dovecot stops, it is made again later");
-    }
-    Ok(())
-}
-
-fn active() -> Result<Vec<String>, Failure> {
-    let busy = queue::of(Side::Old)?.into_iter().filter(|one| one.queue_name == "active");
-    Ok(busy.map(|one| one.queue_id).collect())
+    if hold { Setting::Transport(Side::Old).must_be(HELD) } else { Ok(()) }
 }
 
 /// Old delivers again, and expands what it took unexpanded; only then may anything bounce.
@@ -69,11 +52,12 @@ pub(crate) fn on_back() -> Result<(), Failure> {
     for setting in [Setting::Transport(Side::Old), Setting::Aliases(Side::Old), Setting::Login] {
         setting.now()?;
     }
-    requests::exec::UNHELD.on(Side::Old).run()?;
-    requests::exec::ALIASES_BACK.on(Side::Old).run()?;
-    requests::exec::LOGIN_BACK.on(Side::Old).run()?;
-    reload(Side::Old)?;
-    anew(Side::Old)?;
+    while_quiet(Side::Old, Waiting::IsExpanded, || {
+        requests::exec::UNHELD.on(Side::Old).run()?;
+        requests::exec::ALIASES_BACK.on(Side::Old).run()?;
+        requests::exec::LOGIN_BACK.on(Side::Old).run()?;
+        Ok(())
+    })?;
     queue::drain(Side::Old)?;
     for side in SIDES {
         requests::exec::BOUNCES_BACK.on(side).run()?;
@@ -87,15 +71,6 @@ pub(crate) fn on_back() -> Result<(), Failure> {
     // What came while Dovecot was stopped waits, and Postfix would try it again only minutes later.
     SIDES.into_iter().rev().try_for_each(|side| requests::exec::FLUSH.on(side).run().map(drop))?;
     journal::forget(NET_ON)
-}
-
-/// What waits goes through alias expansion again. A reload wakes pickup(8), which else looks once a minute.
-pub(crate) fn anew(side: Side) -> Result<(), Failure> {
-    if queue::of(side)?.is_empty() {
-        return Ok(());
-    }
-    requests::exec::AGAIN.on(side).run()?;
-    reload(side)
 }
 
 pub(crate) fn off() -> Result<(), Failure> {

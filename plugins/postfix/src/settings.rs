@@ -12,6 +12,9 @@ pub(crate) const HELD: &str = "lmtp:unix:private/held-by-rehome";
 /// Aliases are left to the next server.
 pub(crate) const UNEXPANDED: &str = "no_address_mappings";
 
+/// Neither the world nor programs on this machine hand over mail.
+pub(crate) const PAUSED: &str = "inet pickup/unix pickup/fifo";
+
 /// A setting that this phase changes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Setting {
@@ -23,6 +26,8 @@ pub(crate) enum Setting {
     Transport(Side),
     /// receive_override_options
     Aliases(Side),
+    /// master_service_disable
+    Intake(Side),
     /// smtpd_milter_maps on new
     Trust,
     /// transport_maps on new
@@ -36,6 +41,7 @@ impl fmt::Display for Setting {
             Setting::Login => write!(f, "smtpd_sasl_auth_enable on old"),
             Setting::Transport(side) => write!(f, "virtual_transport on {side}"),
             Setting::Aliases(side) => write!(f, "receive_override_options on {side}"),
+            Setting::Intake(side) => write!(f, "master_service_disable on {side}"),
             Setting::Trust => write!(f, "smtpd_milter_maps on new"),
             Setting::Detours => write!(f, "transport_maps on new"),
         }
@@ -50,6 +56,7 @@ impl Setting {
             Setting::Login => requests::exec::LOGIN_WAS.on(Side::Old).run()?,
             Setting::Transport(side) => requests::exec::TRANSPORT_WAS.on(side).run()?,
             Setting::Aliases(side) => requests::exec::ALIASES_WERE.on(side).run()?,
+            Setting::Intake(side) => requests::exec::INTAKE_WAS.on(side).run()?,
             Setting::Trust => requests::exec::TRUST_WAS.on(Side::New).run()?,
             Setting::Detours => requests::exec::DETOURS_WAS.on(Side::New).run()?,
         };

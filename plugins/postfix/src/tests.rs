@@ -36,6 +36,7 @@ fn host() -> Host {
         host.exec("transport-was", side).says(LMTP);
         host.exec("queue", side).says("");
         host.exec("aliases-were", side).says("receive_override_options =");
+        host.exec("intake-was", side).says("master_service_disable =");
         host.exec("patience", side).says("5d");
         host.exec("troubles", side).says("");
         host.query("domains", side).holds(["name"], &[["example.org"]]);
@@ -70,7 +71,22 @@ fn a_delivery_that_has_begun_has_its_outcome_before_dovecot_may_stop() {
     let active = queued("4F2A1B3C4D", 0).replace("deferred\"", "active\"");
     host.exec("queue", Side::Old).anew().says(&active).says(&active).says("");
     host.apply::<Postfix>(config("net-on")).unwrap();
-    assert!(host.calls().iter().filter(|call| *call == "exec.queue on old").count() >= 3, "{:?}", host.calls());
+    let calls = host.calls();
+    let at = |what: &str| calls.iter().rposition(|call| call == what).unwrap_or_else(|| panic!("{what}: {calls:?}"));
+    let looks =
+        calls[at("exec.pause on old")..at("exec.hold on old")].iter().filter(|call| *call == "exec.queue on old");
+    assert!(looks.count() >= 5, "{calls:?}");
+    assert!(at("exec.hold on old") < at("exec.aliases-there on old"));
+    assert!(at("exec.aliases-there on old") < at("exec.resume on old"));
+}
+
+#[test]
+fn mail_comes_in_again_even_where_a_setting_could_not_be_changed() {
+    let mut host = host();
+    net_on(&mut host);
+    host.exec("hold", Side::Old).fails(Failure::Unsupported("no".into()));
+    assert!(host.apply::<Postfix>(config("net-on")).is_err());
+    assert_eq!(host.effects().iter().rev().nth(1).map(String::as_str), Some("exec.resume on old"));
 }
 
 #[test]
@@ -101,7 +117,8 @@ fn domains_that_are_only_aliases_are_expanded_on_old() {
 fn undo_of_the_net_expands_what_waits_before_anything_may_bounce() {
     let mut host = host();
     let waits = queued("4F2A1B3C4D", 0);
-    host.exec("queue", Side::Old).anew().says(&waits).says("");
+    let queue = host.exec("queue", Side::Old).anew();
+    queue.says(&waits).says(&waits).says(&waits).says(&waits).says("");
     host.undo::<Postfix>(config("net-on")).unwrap();
     let effects = host.effects();
     let at =
@@ -117,7 +134,8 @@ fn new_hands_to_old_what_it_gets_and_keeps_it_from_the_switch_on() {
     host.exec("aliases-were", Side::New).anew().says("receive_override_options =").says(UNEXPANDED);
     host.exec("transport-was", Side::New).anew().says(LMTP).says(handed);
     host.apply::<Postfix>(config("to-old")).unwrap();
-    assert_eq!(host.effects()[..2], ["exec.new-aliases-there on new", "exec.to-old on new"]);
+    let effects = host.effects();
+    assert_eq!(effects[2..4], ["exec.new-aliases-there on new", "exec.to-old on new"], "{effects:?}");
     host.forget_calls();
     host.exec("trust-was", Side::New).anew().says("smtpd_milter_maps = inline:{ {192.0.2.1=DISABLE} }");
     host.exec("transport-was", Side::Old).anew().says(LMTP).says("virtual_transport = smtp:[192.0.2.2]:25");
@@ -242,6 +260,10 @@ fn undo_lets_new_hand_its_mail_to_old_and_puts_old_back() {
     host.undo::<Postfix>(config("forward")).unwrap();
     let effects = host.effects();
     assert_eq!(effects.first().map(String::as_str), Some("exec.transport-back on old"));
+    host.remember(NET_ON, "1");
+    host.forget_calls();
+    host.undo::<Postfix>(config("forward")).unwrap();
+    assert_eq!(host.effects().first().map(String::as_str), Some("exec.hold on old"), "until net-on is undone");
     assert!(effects.contains(&"exec.to-old on new".into()) && effects.contains(&"exec.trust-back on new".into()));
 }
 
