@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use libtest_mimic::Trial;
 use rehome_tests::accounting::{self, Facts, Fate, settle};
 use rehome_tests::lab::{Lab, LabSpec, Machine};
@@ -131,7 +131,7 @@ fn migrate(rehome: &Rehome<'_>, people: &People) -> Result<()> {
         ensure!(rehome.waits_at()? == "watch", "it waits at {}", rehome.waits_at()?);
         rehome.pass(700);
     }
-    anyhow::bail!("`watch` did not end: {}", rehome.run(&["apply"])?.stderr)
+    bail!("`watch` did not end: {}", rehome.run(&["apply"])?.stderr)
 }
 
 /// Until nobody holds a mail any more: neither old nor new, nor the outside server with what it tries again.
@@ -187,6 +187,25 @@ fn is_worth_something(facts: &Facts) -> Result<()> {
     Ok(())
 }
 
+/// Where a mail went, for whoever looks for the mistake: the lines of all mail logs, and its files.
+fn traces(machines: &[&Machine], tokens: &[String]) -> String {
+    let mut all = String::new();
+    for token in tokens {
+        for machine in machines {
+            let script = format!(
+                "set +e +o pipefail; log() {{ journalctl --no-pager -o short-precise -t postfix/cleanup -t postfix/qmgr \
+                   -t postfix/smtp -t postfix/lmtp -t postfix/smtpd -t postfix/error -t dovecot -g \"$1\"; }}
+                 ids=$(log 'message-id=<{token}@' | sed 's/.*]: \\([0-9A-F]*\\):.*/\\1/' | sort -u | paste -sd'|')
+                 [ -z \"$ids\" ] || log \"$ids|{token}@\"
+                 grep -rlF '<{token}@' /var/vmail 2>/dev/null | tr '\\n' '\\0' | xargs -0r ls -la --time-style=full-iso; true"
+            );
+            let said = machine.sh(&script).unwrap_or_else(|error| format!("{error:#}"));
+            all.push_str(&format!("--- {token} on {}\n{said}", machine.name()));
+        }
+    }
+    all
+}
+
 fn each_mail_that_was_answered_for_is_where_it_belongs_once() -> Result<()> {
     let size = Size::asked()?;
     let lab = Lab::start(&LabSpec::pair().with_sender().ssh_keys_on("new"))?;
@@ -214,6 +233,9 @@ fn each_mail_that_was_answered_for_is_where_it_belongs_once() -> Result<()> {
     let downtime = accounting::downtime(&lab.old().sh(log)?, &lab.new().sh(log)?)?;
     println!("{}", account.line(downtime));
     is_worth_something(&facts)?;
-    ensure!(account.is_settled(), "the account is not settled\n{}\n{account}", account.line(downtime));
+    if !account.is_settled() {
+        let traces = traces(&[sender, lab.old(), lab.new()], &account.suspects());
+        bail!("the account is not settled\n{}\n{account}{traces}", account.line(downtime));
+    }
     Ok(())
 }

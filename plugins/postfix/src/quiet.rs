@@ -40,7 +40,7 @@ pub(crate) fn while_quiet(
     reload(side)?;
     outcome?;
     if Setting::Intake(side).now()? == PAUSED {
-        return Err(stopped(format!("Postfix on {side}"), "takes no mail: master_service_disable was not put back")
+        return Err(stopped(format!("Postfix on {side}"), "takes no mail: smtpd_data_restrictions was not put back")
             .hint("run `rehome apply` again"));
     }
     Ok(())

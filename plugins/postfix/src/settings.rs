@@ -12,8 +12,9 @@ pub(crate) const HELD: &str = "lmtp:unix:private/held-by-rehome";
 /// Aliases are left to the next server.
 pub(crate) const UNEXPANDED: &str = "no_address_mappings";
 
-/// Neither the world nor programs on this machine hand over mail.
-pub(crate) const PAUSED: &str = "inet pickup/unix pickup/fifo";
+/// Whoever sends is told to try again. Not `master_service_disable`: for a service that goes, master(8) ends its processes,
+/// also one that has queued a mail and not yet said so, and the mail comes twice.
+pub(crate) const PAUSED: &str = "defer";
 
 /// A setting that this phase changes.
 #[derive(Debug, Clone, Copy)]
@@ -26,7 +27,7 @@ pub(crate) enum Setting {
     Transport(Side),
     /// receive_override_options
     Aliases(Side),
-    /// master_service_disable
+    /// smtpd_data_restrictions
     Intake(Side),
     /// smtpd_milter_maps on new
     Trust,
@@ -41,7 +42,7 @@ impl fmt::Display for Setting {
             Setting::Login => write!(f, "smtpd_sasl_auth_enable on old"),
             Setting::Transport(side) => write!(f, "virtual_transport on {side}"),
             Setting::Aliases(side) => write!(f, "receive_override_options on {side}"),
-            Setting::Intake(side) => write!(f, "master_service_disable on {side}"),
+            Setting::Intake(side) => write!(f, "smtpd_data_restrictions on {side}"),
             Setting::Trust => write!(f, "smtpd_milter_maps on new"),
             Setting::Detours => write!(f, "transport_maps on new"),
         }

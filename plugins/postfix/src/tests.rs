@@ -36,7 +36,7 @@ fn host() -> Host {
         host.exec("transport-was", side).says(LMTP);
         host.exec("queue", side).says("");
         host.exec("aliases-were", side).says("receive_override_options =");
-        host.exec("intake-was", side).says("master_service_disable =");
+        host.exec("intake-was", side).says("smtpd_data_restrictions =");
         host.exec("patience", side).says("5d");
         host.exec("troubles", side).says("");
         host.query("domains", side).holds(["name"], &[["example.org"]]);

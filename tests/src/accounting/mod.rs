@@ -87,6 +87,14 @@ impl Account {
             && self.wrong.is_empty()
     }
 
+    /// Tokens of the traffic's mails that a line of lost, doubled or wrong is about, the first few.
+    #[must_use]
+    pub fn suspects(&self) -> Vec<String> {
+        let lines = self.lost.iter().chain(&self.doubled).chain(&self.wrong);
+        let words = lines.flat_map(|line| line.split([' ', '<', '@']).map(String::from));
+        words.filter(|word| word.starts_with("traffic-")).take(4).collect()
+    }
+
     /// The line that says it all; `downtime` in seconds.
     #[must_use]
     pub fn line(&self, downtime: f64) -> String {
