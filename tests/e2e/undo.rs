@@ -74,12 +74,13 @@ fn is(what: &str, before: &str, after: &str) -> Result<()> {
     same(what, &gone.chain(come).collect::<Vec<_>>())
 }
 
-/// What rehome could have changed of a machine besides mail and accounts: what is in effect, not when it was written.
+/// What rehome could have changed of a machine besides mail and accounts: what is in effect, not when it was written, and
+/// not what an undo has moved out of sight, for nothing is ever deleted.
 fn settings(machine: &Machine) -> Result<String> {
     machine.sh("postconf 2>/dev/null | grep -v ^process_id; doveconf 2>/dev/null | grep -v '^#'; \
          for unit in dovecot.service dovecot.socket postfix.service rspamd.service; do \
          echo $unit $(systemctl is-enabled $unit) $(systemctl is-active $unit); done; \
-         find /etc -type f -not -path '/etc/*.lock' | sort; ls -1 /etc/systemd/system")
+         find /etc -type f -not -path '/etc/*.lock' -not -path '*/.rehome-aside/*' | sort; ls -1 /etc/systemd/system")
 }
 
 fn rows(machine: &Machine) -> Result<String> {
