@@ -52,14 +52,14 @@ impl Before {
         let lost = self.mail.lost(&imap::dump(lab, lab.old(), &accounts().users)?);
         same("mail on old, over IMAP", &lost)?;
         is("settings of old", &self.old, &settings(lab.old())?)?;
-        let transport = "virtual_transport = ";
-        let of_new = |text: &str| -> String {
-            text.lines().filter(|line| !new_hands_on || !line.starts_with(transport)).collect::<Vec<_>>().join("\n")
-        };
+        let handing = ["virtual_transport = ", "receive_override_options = "];
+        let stays = |line: &&str| new_hands_on && handing.iter().any(|setting| line.starts_with(setting));
+        let of_new = |text: &str| -> String { text.lines().filter(|line| !stays(line)).collect::<Vec<_>>().join("\n") };
         is("settings of new", &of_new(&self.new), &of_new(&settings(lab.new())?))?;
         if new_hands_on {
-            let is = lab.new().sh("postconf -h virtual_transport")?;
-            ensure!(is.trim() == "smtp:[10.77.0.11]:25", "new does not hand its mail to old: {is}");
+            let is = lab.new().sh("postconf -h virtual_transport receive_override_options")?;
+            let should = "smtp:[10.77.0.11]:25\nno_address_mappings";
+            ensure!(is.trim() == should, "new does not hand its mail to old: {is}");
         }
         same("accounts on old", &database::diff(&self.accounts_on_old, &database::dump(lab.old(), "mailserver")?))?;
         is("accounts on new", &self.accounts_on_new, &rows(lab.new())?)?;
