@@ -252,8 +252,18 @@ fn verify_believes_only_what_comes_over_the_wire() {
         verify(RENEWED, MAIL)[0].contains("port 25 of new, as mail.example.org: serves a certificate that is none")
     );
     assert!(verify("unexpected eof", MAIL)[0].contains("serves no certificate"));
-    let closed = verify(MAIL, "connect:errno=111");
-    assert!(closed[0].contains("nobody listens there"), "{closed:?}");
+}
+
+#[test]
+fn a_port_that_is_closed_until_the_cutover_is_no_mismatch() {
+    let mut host = host(MAIL, MAIL);
+    host.comparison("certificates").gives(alike());
+    host.exec("served", Side::New).ends(1, "", "connect:errno=111\n");
+    host.exec("served-starttls", Side::New).says(MAIL);
+    let found = host.verify::<Certificates>(config(&[])).unwrap();
+    assert!(found.iter().all(|finding| finding.severity != Severity::Blocker), "{found:?}");
+    let said = worst(&found);
+    assert!(said.iter().any(|text| text.contains("nobody listens there")), "{said:?}");
 }
 
 #[test]
