@@ -52,7 +52,7 @@ impl Before {
         let lost = self.mail.lost(&imap::dump(lab, lab.old(), &accounts().users)?);
         same("mail on old, over IMAP", &lost)?;
         is("settings of old", &self.old, &settings(lab.old())?)?;
-        let handing = ["virtual_transport = ", "receive_override_options = "];
+        let handing = ["virtual_transport =", "receive_override_options ="];
         let stays = |line: &&str| new_hands_on && handing.iter().any(|setting| line.starts_with(setting));
         let of_new = |text: &str| -> String { text.lines().filter(|line| !stays(line)).collect::<Vec<_>>().join("\n") };
         is("settings of new", &of_new(&self.new), &of_new(&settings(lab.new())?))?;
