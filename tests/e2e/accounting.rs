@@ -1,5 +1,5 @@
-//! The accounting: from before the first phase until after the last a stranger's mail server sends to all addresses, by MX
-//! look-up and with retries; users work until the cutover. Afterwards each mail that was answered for is where it belongs,
+//! The accounting: from before the first phase until old is about to be retired a stranger's mail server sends to all
+//! addresses, by MX look-up and with retries; users work until the cutover. Afterwards each mail that was answered for is where it belongs,
 //! once. Read from logs and over IMAP, never from rehome. `cargo xtask account --mails N --seed S` runs it at any size.
 
 use std::collections::{BTreeMap, BTreeSet};
