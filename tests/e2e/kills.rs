@@ -20,13 +20,13 @@ fn apply_goes_on_after_kill_9_in_the_copies() -> Result<()> {
     let rehome = Rehome::install(lab.new(), &mail_only(&Reach::Ssh("old"), &Reach::Local)?)?;
     rehome.approve()?;
 
-    rehome.kill_at(&["apply"], &["\"request-began\"", "\"copy.accounts\""], "0.3")?;
+    rehome.kill_after(&["apply"], &["\"request-began\"", "\"copy.accounts\""], "0.3")?;
     let status = rehome.expect(0, &["status"])?;
     ensure!(status.stdout.contains("accounts"), "status does not name the phase under way:\n{}", status.stdout);
     let half = lab.new().sh("mysql -N mailserver -e 'SELECT count(*) FROM virtual_aliases'")?;
     ensure!(half.trim() == "0", "a broken copy left {} aliases", half.trim());
 
-    rehome.kill_at(&["apply"], &["\"request-began\"", "\"sync.hot\""], "0.7")?;
+    rehome.kill_after(&["apply"], &["\"request-began\"", "\"sync.hot\""], "0.7")?;
     let partial = lab.new().sh("find /var/vmail -path '*/cur/*' -type f | wc -l")?;
     ensure!(partial.trim().parse::<u32>()? < 3000, "the hot copy was over before it was killed");
     ensure!(rehome.expect(0, &["status"])?.stdout.contains("mail-hot"), "status does not name the phase under way");
@@ -38,7 +38,7 @@ fn apply_goes_on_after_kill_9_in_the_copies() -> Result<()> {
     lab.old().sh("doveadm index -u anna@example.org INBOX")?;
     let before = Before::of(lab.old())?;
     rehome.expect(0, &["answer", "downtime", "go-on", "yes"])?;
-    rehome.kill_at(&["apply"], &["\"request-began\"", "\"sync.cold\""], "0.4")?;
+    rehome.kill_after(&["apply"], &["\"request-began\"", "\"sync.cold\""], "0.4")?;
     rehome.expect(0, &["apply"])?;
     rehome.expect(0, &["verify"])?;
     let new = moved(&lab, &before)?;

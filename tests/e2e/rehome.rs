@@ -168,15 +168,25 @@ impl<'lab> Rehome<'lab> {
         self.expect(0, &["apply"]).map(drop)
     }
 
-    /// `rehome --json WORDS…`, killed with SIGKILL as soon as one of its events holds all of `marks`, after `pause`.
+    /// `rehome --json WORDS…`, killed with SIGKILL `pause` after one of its events holds all of `marks`: it works on until then.
+    pub(crate) fn kill_after(&self, words: &[&str], marks: &[&str], pause: &str) -> Result<()> {
+        self.kill(words, marks, &format!("sleep {pause}"))
+    }
+
+    /// The same, but it stands still from the event on, and only what it asked for elsewhere goes on: however fast the
+    /// machine is, it does not come further than this.
     pub(crate) fn kill_at(&self, words: &[&str], marks: &[&str], pause: &str) -> Result<()> {
+        self.kill(words, marks, &format!("kill -STOP $(cat pid); sleep {pause}"))
+    }
+
+    fn kill(&self, words: &[&str], marks: &[&str], pause: &str) -> Result<()> {
         // The watcher reads the events; the pid is the shell's own, which becomes rehome.
         let tests: Vec<String> = marks.iter().map(|mark| format!("[[ $line == *'{mark}'* ]]")).collect();
         let script = format!(
             "cd {FOLDER}; rm -f pid killed; \
              bash -c 'echo $$ > pid; exec ./rehome --json \"$@\"' rehome {} 2>stderr | \
              while IFS= read -r line; do \
-               if {} && [[ ! -e killed ]]; then sleep {pause}; touch killed; kill -9 $(cat pid); fi; \
+               if {} && [[ ! -e killed ]]; then {pause}; touch killed; kill -9 $(cat pid); fi; \
              done; ended=${{PIPESTATUS[0]}}; [[ $ended == 137 ]] || {{ echo \"it ended with $ended\" >&2; exit 1; }}",
             words.join(" "),
             tests.join(" && "),

@@ -134,6 +134,8 @@ fn training_keys_and_selectors_arrive_and_what_is_new_s_own_stays() -> Result<()
 
     // Users go on teaching old: a warning until the second pass has brought it.
     teach(old, "ham", "later")?;
+    // rspamd is late with its counts, and by them it is judged who is behind.
+    stat_becomes(old, "BAYES_HAM 26 BAYES_SPAM 25")?;
     let warned = rehome.expect(0, &["verify"])?;
     ensure!(warned.stdout.contains("warning") && warned.stdout.contains("apply --again"), "{}", warned.stdout);
     // Mail still arrives on old, and Dovecot on new is closed to users in a cutover.
@@ -326,7 +328,7 @@ fn a_key_of_new_is_kept_aside_and_one_with_the_wrong_owner_is_mended() -> Result
 fn a_copy_that_was_killed_is_finished_by_the_next_apply() -> Result<()> {
     let lab = start()?;
     let rehome = install(&lab)?;
-    rehome.kill_at(&["apply"], &["\"request-began\"", "\"redis-copy.learned\""], "0.3")?;
+    rehome.kill_after(&["apply"], &["\"request-began\"", "\"redis-copy.learned\""], "0.3")?;
     rehome.expect(0, &["apply"])?;
     ensure!(training(lab.old())? == training(lab.new())?, "training differs");
     rehome.expect(0, &["verify"])?;

@@ -233,7 +233,7 @@ fn undo_goes_on_after_kill_9() -> Result<()> {
          doveadm index -u anna@example.org INBOX")?;
     a_user_works_on_new(&lab)?;
     rehome.kill_at(&["undo", "--yes"], &["\"request-began\"", "\"file.closed\""], "0.2")?;
-    rehome.kill_at(&["undo"], &["\"request-began\"", "\"sync.back\""], "0.3")?;
+    rehome.kill_after(&["undo"], &["\"request-began\"", "\"sync.back\""], "0.3")?;
     ensure!(rehome.expect(0, &["status"])?.stdout.contains("undo"), "status does not say that an undo is under way");
     rehome.kill_at(&["undo"], &["\"request-began\"", "\"exec.unbar\""], "0.0")?;
     rehome.expect(0, &["undo"])?;

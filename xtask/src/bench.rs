@@ -41,10 +41,10 @@ fn host(repeat: usize, json: bool) -> anyhow::Result<()> {
     let components = build::components()?;
     let component =
         components.iter().find(|path| path.ends_with("maildir.wasm")).context("no component maildir.wasm was built")?;
-    cargo::run(cargo::workspace("build").args(["--release", "--bins", "--benches"]))?;
+    let bench = cargo::release_with_bench("host")?;
     let rehome = cargo::target().join("release/rehome");
 
-    let mut figures = runtime(component)?;
+    let mut figures = runtime(&bench, component)?;
     figures.push(status(&rehome, component, repeat)?);
     let size = std::fs::metadata(&rehome)?.len() as f64 / 1e6;
     figures.push(Figure { bench: "rehome binary".into(), value: size, unit: "MB".into(), goal: None });
@@ -69,12 +69,8 @@ struct Line {
 }
 
 /// The figures of the runtime's own benchmark, in units that people read.
-fn runtime(component: &Path) -> anyhow::Result<Vec<Figure>> {
-    let output = cargo::workspace("bench")
-        .args(["--quiet", "--bench", "host", "--"])
-        .arg(component)
-        .stderr(Stdio::inherit())
-        .output()?;
+fn runtime(bench: &Path, component: &Path) -> anyhow::Result<Vec<Figure>> {
+    let output = Command::new(bench).args(["--bench"]).arg(component).stderr(Stdio::inherit()).output()?;
     ensure!(output.status.success(), "the runtime's benchmark failed");
     let text = String::from_utf8(output.stdout)?;
     let lines = text.lines().filter(|line| line.starts_with('{'));

@@ -1,9 +1,9 @@
 //! How xtask calls cargo: always for the same selection of crates, so that no library is compiled twice with other features.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 
 /// The workspace's folder.
 pub fn root() -> &'static Path {
@@ -36,4 +36,20 @@ pub fn run(command: &mut Command) -> anyhow::Result<()> {
 pub fn rehome() -> anyhow::Result<PathBuf> {
     run(&mut workspace("build"))?;
     Ok(target().join("debug/rehome"))
+}
+
+/// Builds every binary and benchmark for release, in one call, and says where the benchmark `name` is.
+/// (`cargo bench` after `cargo build` would link them all a second time.)
+pub fn release_with_bench(name: &str) -> anyhow::Result<PathBuf> {
+    let mut command = workspace("build");
+    command.args(["--release", "--bins", "--benches", "--message-format", "json-render-diagnostics"]);
+    let output = command.stderr(Stdio::inherit()).output().context("cannot start cargo")?;
+    ensure!(output.status.success(), "the release build failed ({})", output.status);
+    let text = String::from_utf8(output.stdout)?;
+    let messages = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let built = messages
+        .filter(|message| message["target"]["name"] == name && message["target"]["kind"][0] == "bench")
+        .filter_map(|message| message["executable"].as_str().map(PathBuf::from))
+        .next_back();
+    built.with_context(|| format!("cargo built no benchmark `{name}`"))
 }

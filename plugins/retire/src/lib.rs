@@ -106,7 +106,7 @@ impl Phase for Retire {
             gates::must_be_quiet(config)?;
         }
         services::remember(&config.services)?;
-        services::stop(&config.services)?;
+        services::stop(config)?;
         // Once more, now that nothing changes any more.
         backup::take(config, Moment::After)?;
         if journal::recall(RETIRED)?.is_none() {

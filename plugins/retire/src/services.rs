@@ -3,10 +3,12 @@
 
 use rehome_sdk::prelude::*;
 
-use crate::{gates, requests};
+use crate::{Config, gates, requests};
 
 /// What a service may take after its stop or start was answered, in seconds.
 const MOMENT: u32 = 30;
+/// How often Postfix is stopped in one run, if each time a mail comes in between.
+const STOPS: u32 = 3;
 
 /// Remembered per unit: what it was before the stop.
 fn key(unit: &str) -> String {
@@ -63,25 +65,43 @@ pub(crate) fn remember(units: &[String]) -> Result<(), Failure> {
 }
 
 /// In the plan's order. After Postfix, its queue is looked at: a mail that came in meanwhile goes on first.
-pub(crate) fn stop(units: &[String]) -> Result<(), Failure> {
-    for unit in units {
-        let state = state_of(unit)?;
-        if state.is_missing() || !state.runs() {
-            continue;
-        }
-        requests::exec::STOP.on(Side::Old).run_with([unit])?;
-        if !clock::wait_for(MOMENT, || Ok(!state_of(unit)?.runs()))? {
-            return Err(stopped(format!("{unit} on old"), "still runs after it was stopped")
-                .hint(format!("`systemctl status {unit}` on old says why; then run `rehome apply` again")));
-        }
-        if unit.starts_with("postfix") && gates::queued(Side::Old)? > 0 {
+pub(crate) fn stop(config: &Config) -> Result<(), Failure> {
+    for unit in &config.services {
+        let mut tries = 0;
+        while let Stopped::WithMail = stop_one(config, unit)? {
             requests::exec::START.on(Side::Old).run_with([unit])?;
-            let text = "took a mail in the moment of its stop: it runs again, and hands that on";
-            return Err(stopped(format!("{unit} on old"), text)
-                .hint("`mailq` on old shows it; once it is empty, run `rehome apply` again"));
+            report::warning(&format!(
+                "{unit} on old took a mail in the moment of its stop: it runs again, and hands that on"
+            ));
+            gates::must_be_empty(config)?;
+            tries += 1;
+            if tries == STOPS {
+                return gates::look_again();
+            }
         }
     }
     Ok(())
+}
+
+/// How a stop ended.
+enum Stopped {
+    Clean,
+    /// something is in its queue that was not there before
+    WithMail,
+}
+
+fn stop_one(config: &Config, unit: &str) -> Result<Stopped, Failure> {
+    let state = state_of(unit)?;
+    if state.is_missing() || !state.runs() {
+        return Ok(Stopped::Clean);
+    }
+    requests::exec::STOP.on(Side::Old).run_with([unit])?;
+    if !clock::wait_for(MOMENT, || Ok(!state_of(unit)?.runs()))? {
+        return Err(stopped(format!("{unit} on old"), "still runs after it was stopped")
+            .hint(format!("`systemctl status {unit}` on old says why; then run `rehome apply` again")));
+    }
+    let took_mail = unit.starts_with("postfix") && gates::queued(config, Side::Old)? > 0;
+    Ok(if took_mail { Stopped::WithMail } else { Stopped::Clean })
 }
 
 pub(crate) fn disable(units: &[String]) -> Result<(), Failure> {

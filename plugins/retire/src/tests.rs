@@ -138,15 +138,33 @@ fn nothing_is_stopped_before_the_backup_was_compared_and_the_operator_said_yes()
     );
 }
 
+const MAIL: &str = "{\"queue_id\":\"4F2A1B\",\"recipients\":[{\"address\":\"john@Example.org\"}]}\n";
+
+fn waits_a_moment(host: &mut Host) -> bool {
+    matches!(host.apply::<Retire>(config()), Err(Failure::Waiting(Gate::Moment(_))))
+}
+
 #[test]
-fn a_mail_in_either_queue_stops_it() {
+fn a_mail_in_either_queue_is_waited_for() {
     for side in SIDES {
         let mut host = host();
-        host.exec("queue", side).anew().says("{\"queue_id\":\"4F2A1B\"}\n");
-        let finding = stopped_with(&mut host);
-        assert_eq!((finding.subject, finding.text), (format!("the queue of {side}"), "holds 1 mail".to_string()));
+        host.exec("queue", side).anew().says(MAIL);
+        assert!(waits_a_moment(&mut host));
         assert_eq!(host.effects(), Vec::<String>::new());
+        // One that leaves within seconds needs nobody.
+        host.exec("queue", side).anew().says(MAIL).says(MAIL).says("");
+        assert!(matches!(host.apply::<Retire>(config()), Err(Failure::Waiting(Gate::Question(_)))));
     }
+}
+
+#[test]
+fn what_users_of_new_send_into_the_world_is_not_waited_for() {
+    let mut host = host();
+    let outgoing = MAIL.replace("Example.org", "elsewhere.example");
+    host.exec("queue", Side::New).anew().says(&outgoing);
+    assert!(matches!(host.apply::<Retire>(config()), Err(Failure::Waiting(Gate::Question(_)))));
+    host.exec("queue", Side::Old).anew().says(&outgoing);
+    assert!(waits_a_moment(&mut host), "nobody would hand it on from old");
 }
 
 #[test]
@@ -249,15 +267,32 @@ fn what_was_compared_by_contents_is_only_so_again_where_something_was_copied() {
 }
 
 #[test]
-fn a_mail_that_arrives_in_the_moment_of_the_stop_lets_postfix_run_again() {
+fn a_mail_that_arrives_in_the_moment_of_the_stop_lets_postfix_run_again_until_it_is_handed_on() {
     let mut host = host();
     host.answer("go-on", &["yes"]);
-    let mail = "{\"queue_id\":\"4F2A1B\"}\n";
-    host.exec("queue", Side::Old).anew().says("").says("").says(mail);
-    let finding = stopped_with(&mut host);
-    assert_eq!(finding.subject, "postfix on old");
-    let effects = host.effects();
-    assert_eq!(effects[effects.len() - 2..], ["exec.stop on old: postfix", "exec.start on old: postfix"]);
+    host.exec("queue", Side::Old).anew().says("").says("").says(MAIL);
+    assert!(waits_a_moment(&mut host));
+    let (stop, start) = ("exec.stop on old: postfix", "exec.start on old: postfix");
+    let of_units = |host: &Host| -> Vec<String> {
+        host.effects().into_iter().filter(|effect| effect.contains(" on old: ")).collect()
+    };
+    assert_eq!(of_units(&host), [stop, start], "it is not stopped a second time while its queue holds a mail");
+
+    let mut host = self::host();
+    host.answer("go-on", &["yes"]);
+    host.exec("queue", Side::Old).anew().says("").says("").says(MAIL).says(MAIL).says("");
+    host.apply::<Retire>(config()).unwrap();
+    assert_eq!(of_units(&host)[..4], [stop, start, stop, "exec.stop on old: rspamd"]);
+}
+
+#[test]
+fn a_sender_that_never_rests_is_not_shut_out_in_the_middle_of_a_mail() {
+    let mut host = host();
+    host.answer("go-on", &["yes"]);
+    let replies = host.exec("queue", Side::Old).anew().says("").says("");
+    (0..3).fold(replies, |replies, _| replies.says(MAIL).says(""));
+    assert!(waits_a_moment(&mut host));
+    assert_eq!(host.effects().last().map(String::as_str), Some("exec.start on old: postfix"));
 }
 
 #[test]
