@@ -61,6 +61,12 @@ pub struct SyncOptions {
 }
 
 impl SyncOptions {
+    /// Whether files of this name are dealt with at all.
+    pub(crate) fn selects(&self, name: &[u8]) -> bool {
+        let matches = |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.matches(name));
+        !matches(&self.without) && (self.only.is_empty() || matches(&self.only))
+    }
+
     /// What a pass means by "equal", in words that only say something to a [`State`](crate::State): what it knows from passes
     /// with another meaning is of no use.
     pub fn meaning(&self) -> String {
