@@ -56,6 +56,9 @@ pub struct SyncOptions {
     /// into the next time, whatever is known of it. The same idea as git's racy index entries; two seconds are enough for
     /// file systems that keep whole ones.
     pub racy: Duration,
+    /// How many entries of a side are looked at together, as far as folders of two levels (`DOMAIN/USER`) allow: memory
+    /// follows it. Several such parts are under way at a time where there is much to copy.
+    pub part: usize,
     /// Label of the folder where things are set aside: letters, digits, `-`, `_`, `.`; not beginning with `.`.
     pub aside: String,
 }
@@ -92,6 +95,7 @@ impl Default for SyncOptions {
             owner: None,
             set_id: false,
             racy: Duration::from_secs(2),
+            part: 20_000,
             aside: "sync".to_owned(),
         }
     }

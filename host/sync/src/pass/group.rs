@@ -11,9 +11,6 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc;
 
-/// A group ends with the root that brings the source's entries to this: some ten megabytes a side.
-const ENTRIES: usize = 20_000;
-
 /// Some roots, listed.
 pub(crate) struct Group {
     pub roots: Vec<Root>,
@@ -35,12 +32,13 @@ fn next(roots: &Roots) -> Option<Root> {
     roots.lock().ok()?.pop_front()
 }
 
-/// The next group; `None` when no root is left.
+/// The next group, which ends with the root that brings the source's entries to `enough`; `None` when no root is left.
 pub(crate) async fn next_group(
     source: &mut Session,
     target: &mut Session,
     roots: &Roots,
     pruning: Option<&Pruning>,
+    enough: usize,
 ) -> Result<Option<Group>, Error> {
     let mut collectors = [Collector::new(source.side(), usize::MAX), Collector::new(target.side(), usize::MAX)];
     if let Some(pruning) = pruning {
@@ -50,7 +48,7 @@ pub(crate) async fn next_group(
     let [on_source, on_target] = &mut collectors;
     let (tell, told) = mpsc::unbounded_channel();
     let pruned = pruning.is_some();
-    let leading = lead(source.halves(), on_source, roots, tell, pruned);
+    let leading = lead(source.halves(), on_source, (roots, enough), tell, pruned);
     let (taken, ()) = tokio::try_join!(leading, follow(target.halves(), on_target, told, pruned))?;
     if taken.is_empty() {
         return Ok(None);
@@ -63,7 +61,7 @@ pub(crate) async fn next_group(
 async fn lead(
     (ask, replies): (&Outgoing, &mut Incoming),
     collector: &mut Collector,
-    roots: &Roots,
+    (roots, enough): (&Roots, usize),
     tell: mpsc::UnboundedSender<Root>,
     pruned: bool,
 ) -> Result<Vec<Root>, Error> {
@@ -73,7 +71,7 @@ async fn lead(
     loop {
         // How many more are asked for follows from how large they were so far: what is asked for is told.
         let each = collector.told() / heard.max(1) + 1;
-        let left = ENTRIES.saturating_sub(collector.told());
+        let left = enough.saturating_sub(collector.told());
         let room = if heard == 0 { 1 } else { (left / each).min(LISTINGS) };
         while asked.len() < room {
             let Some(root) = next(roots) else { break };

@@ -13,11 +13,21 @@ type Inode = (u64, u64);
 
 /// Files of the source of which a part knows fewer names than there are.
 #[derive(Debug, Default)]
-pub(super) struct Strangers(BTreeMap<Inode, BTreeSet<RelativePath>>);
+pub(super) struct Strangers(BTreeMap<Inode, Names>);
+
+#[derive(Debug, Default)]
+struct Names {
+    /// how many there are
+    links: u64,
+    /// those that are known
+    paths: BTreeSet<RelativePath>,
+}
 
 impl Strangers {
-    pub(super) fn add(&mut self, inode: Inode, path: RelativePath) {
-        self.0.entry(inode).or_default().insert(path);
+    fn add(&mut self, entry: &Entry) {
+        let names = self.0.entry(entry.inode).or_default();
+        names.links = names.links.max(entry.links);
+        names.paths.insert(entry.path.clone());
     }
 }
 
@@ -39,7 +49,7 @@ impl Pass<'_> {
         let Ok(mut strangers) = self.shared.strangers.lock() else { return };
         for entry in part.source.entries.iter().filter(of_interest) {
             if names[&entry.inode] < entry.links && !part.layout.in_tmp(entry.path.as_bytes()) {
-                strangers.add(entry.inode, entry.path.clone());
+                strangers.add(entry);
             }
         }
     }
@@ -51,8 +61,8 @@ impl Pass<'_> {
             Err(_) => return Ok(()),
         };
         self.find_other_names(&mut strangers).await?;
-        strangers.retain(|_, paths| paths.len() > 1);
-        let paths: Vec<RelativePath> = strangers.into_values().flatten().collect();
+        let several = strangers.into_values().filter(|names| names.paths.len() > 1);
+        let paths: Vec<RelativePath> = several.flat_map(|names| names.paths).collect();
         if paths.is_empty() {
             return Ok(());
         }
@@ -80,10 +90,11 @@ impl Pass<'_> {
     }
 
     /// Where leaves were not read, names that are in them are looked for on the source.
-    async fn find_other_names(&mut self, strangers: &mut BTreeMap<Inode, BTreeSet<RelativePath>>) -> Result<(), Error> {
-        let alone: Vec<Inode> =
-            strangers.iter().filter(|(_, paths)| paths.len() == 1).map(|(inode, _)| *inode).collect();
-        if alone.is_empty() || self.shared.known.is_empty() {
+    async fn find_other_names(&mut self, strangers: &mut BTreeMap<Inode, Names>) -> Result<(), Error> {
+        let lacks_some = |names: &Names| (names.paths.len() as u64) < names.links;
+        let lacking: Vec<Inode> =
+            strangers.iter().filter(|(_, names)| lacks_some(names)).map(|(inode, _)| *inode).collect();
+        if lacking.is_empty() || self.shared.known.is_empty() {
             return Ok(());
         }
         let everywhere = match self.options.scope.as_slice() {
@@ -91,9 +102,9 @@ impl Pass<'_> {
             scope => scope.iter().map(|folder| RelativePath::new(folder.as_slice())).collect::<Result<_, _>>()?,
         };
         for folder in everywhere {
-            for entry in find_links(&mut self.source, &folder, &alone).await? {
+            for entry in find_links(&mut self.source, &folder, &lacking).await? {
                 if entry.kind == Kind::File && self.options.selects(entry.path.name()) {
-                    strangers.entry(entry.inode).or_default().insert(entry.path);
+                    strangers.entry(entry.inode).or_default().paths.insert(entry.path);
                 }
             }
         }

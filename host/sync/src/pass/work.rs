@@ -4,7 +4,7 @@
 //! other passes out of the target until the last part is done.
 
 use super::group::{Pruning, Roots, next_group};
-use super::scope::tell_known;
+use super::scope::{list_both, tell_known};
 use super::split::{Root, Split, split};
 use super::strangers::Strangers;
 use super::{Part, Pass};
@@ -15,12 +15,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// Entries of parts that are kept from the first look until their turn comes; what is beyond is listed twice.
-const KEPT: usize = 100_000;
+/// So many times the entries of one part are kept from the first look until their turn comes; what is beyond is listed twice.
+const KEPT: usize = 5;
 /// How many parts are under way at a time where there is volume. More wait for the same disk.
 const WORKERS: usize = 3;
-/// So many copies are volume.
-const VOLUME: usize = 4000;
+/// So many copies are volume: the fifth of a part.
+const VOLUME: usize = 5;
 
 /// What all who work for one pass have in common.
 pub(super) struct Shared<'a> {
@@ -113,11 +113,9 @@ impl Progress {
 /// The whole pass.
 pub(super) async fn run(shared: &Shared<'_>) -> Result<SyncReport, Error> {
     let mut first = Pass::new(shared.source.session().await?, shared.target.writer().await?, shared);
-    let skipped = &mut first.report.skipped;
-    let Split { source, target, roots } =
-        split(&mut first.source, &mut first.target, &shared.options.scope, skipped).await?;
+    let Split { source, target, roots } = first.split().await?;
     let paths: BTreeSet<RelativePath> = roots.iter().map(|root| root.path.clone()).collect();
-    let is_one = roots.len() == 1;
+    let is_one = roots.len() < 2;
     shared.push(roots.into());
     let upper = super::Group { roots: Vec::new(), source, target };
     let mut upper = first.prepare(upper, None).await?;
@@ -127,13 +125,16 @@ pub(super) async fn run(shared: &Shared<'_>) -> Result<SyncReport, Error> {
     }
     first.begin(&mut upper).await?;
 
-    let volume = shared.has_more() || prepared.iter().map(|part| part.plan.copies.len()).sum::<usize>() > VOLUME;
+    let volume = shared.has_more()
+        || prepared.iter().map(|part| part.plan.copies.len()).sum::<usize>() > shared.options.part / VOLUME;
     let hands = if volume && !is_one { WORKERS } else { 1 };
     let waiting = Mutex::new(prepared);
     let mut others = Vec::new();
     for _ in 1..hands {
-        // The lock of the first one's hand keeps others out for all of them.
-        others.push(Pass::new(shared.source.session().await?, shared.target.session().await?, shared));
+        // The lock of the first one's hand keeps others out for all of them. Where a connection has no place for more
+        // (sshd_config(5), MaxSessions), fewer do it.
+        let (Ok(source), Ok(target)) = (shared.source.session().await, shared.target.session().await) else { break };
+        others.push(Pass::new(source, target, shared));
     }
     let all = std::iter::once(&mut first).chain(&mut others).map(|pass| pass.work(&waiting));
     futures_util::future::try_join_all(all).await?;
@@ -144,21 +145,33 @@ pub(super) async fn run(shared: &Shared<'_>) -> Result<SyncReport, Error> {
 }
 
 impl Pass<'_> {
+    async fn split(&mut self) -> Result<Split, Error> {
+        let Self { source, target, options, report, .. } = self;
+        let skipped = &mut report.skipped;
+        if options.only.is_empty() {
+            return split(source, target, &options.scope, skipped).await;
+        }
+        // Which folders are needed shows in what they hold: nothing is taken apart.
+        let (source, target) = list_both(source, target, &options.scope, skipped).await?;
+        Ok(Split { source, target, roots: VecDeque::new() })
+    }
+
     /// Looks at every part before anything is changed, and keeps of them what memory allows. What need not be looked at for
     /// what is to be set aside there is left for later.
     async fn look_at_all(&mut self, upper: &Part) -> Result<VecDeque<Part>, Error> {
         self.tell_known().await?;
         let mut deletes = Deletes::default();
         deletes.add(&upper.plan);
+        let most = self.options.part.saturating_mul(KEPT);
         let (mut kept, mut entries, mut later) = (VecDeque::new(), 0, Vec::new());
         loop {
-            if entries >= KEPT {
+            if entries >= most {
                 later.append(&mut self.without_deletes());
             }
             let Some((part, roots)) = self.next_part().await? else { break };
             deletes.add(&part.plan);
             entries += part.entries();
-            if entries < KEPT || kept.is_empty() {
+            if entries < most || kept.is_empty() {
                 kept.push_back(part);
             } else {
                 later.extend(roots);
@@ -199,7 +212,8 @@ impl Pass<'_> {
         }
         let began = if shared.remembers { Some(clock(&mut self.source).await?) } else { None };
         let pruning = shared.pruning.as_ref();
-        let Some(group) = next_group(&mut self.source, &mut self.target, &shared.roots, pruning).await? else {
+        let (roots, enough) = (&shared.roots, shared.options.part);
+        let Some(group) = next_group(&mut self.source, &mut self.target, roots, pruning, enough).await? else {
             return Ok(None);
         };
         let roots = group.roots.clone();
