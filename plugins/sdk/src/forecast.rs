@@ -24,6 +24,13 @@ impl Forecast {
         &mut self.changes[last]
     }
 
+    /// Services stand still so many milliseconds longer because of this phase. Only what was measured: the preview adds up
+    /// what the phases know, and says so.
+    pub fn stands_still(&mut self, milliseconds: u64) {
+        let known = self.cutover_milliseconds.unwrap_or_default();
+        self.cutover_milliseconds = Some(known.saturating_add(milliseconds));
+    }
+
     /// What cannot be known before an earlier phase has run.
     pub fn not_yet(&mut self, what: impl Into<String>) {
         self.not_known_yet.push(what.into());

@@ -82,7 +82,7 @@ mod words;
 pub use findings::Findings;
 pub use forecast::{Change, Forecast};
 pub use phase::{Context, Exported, Phase};
-pub use text::{amount, bytes, lines};
+pub use text::{amount, bytes, lines, span};
 pub use wit_bindgen;
 pub use words::{Failure, Finding, Gate, SIDES, Severity, Side, Stage, Tool, Unknown, stopped};
 
