@@ -77,6 +77,7 @@ pub mod sql;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod test;
 mod text;
+pub mod took;
 mod words;
 
 pub use findings::Findings;
@@ -96,7 +97,7 @@ use test::imports as host;
 pub mod prelude {
     pub use crate::{
         Change, Context, Failure, Finding, Findings, Forecast, Gate, Phase, SIDES, Severity, Side, Stage, Tool, clock,
-        journal, lines, report, stopped,
+        journal, lines, report, stopped, took,
     };
     pub use serde::Deserialize;
 }
