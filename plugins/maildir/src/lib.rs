@@ -29,6 +29,17 @@ pub struct Config {
     converged: u64,
     passes: u64,
     delete_limit: String,
+    verify: Closeness,
+}
+
+/// How closely `verify` looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Closeness {
+    /// names, sizes, times, owners
+    Metadata,
+    /// and the bytes of every file
+    Full,
 }
 
 /// Which pass.

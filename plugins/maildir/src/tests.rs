@@ -223,6 +223,49 @@ fn verify_of_a_side_in_use_cares_for_what_is_missing() {
     assert!(found[0].hint.is_some());
 }
 
+fn full(pass: &str) -> Value {
+    json!({ "pass": pass, "verify": "full" })
+}
+
+/// Compared by contents: these examples, and nothing else differs.
+fn other_bytes(examples: &[&str]) -> Comparison {
+    let examples: Vec<String> = examples.iter().map(|example| example.to_string()).collect();
+    Comparison { different: examples.len() as u64, examples, ..compared(0, 0, 0) }
+}
+
+#[test]
+fn a_message_with_other_bytes_is_told_before_the_cutover_and_is_a_mismatch_after_it() {
+    let message = "example.org/john/Maildir/cur/1.a:2,S: content";
+    for (pass, severity, says) in [
+        ("hot", Severity::Warning, "`rehome apply --again test`"),
+        ("cold", Severity::Blocker, "old's files are still there"),
+    ] {
+        let mut host = host();
+        host.exec("active", Side::New).anew().says("active\n");
+        host.comparison(pass).gives(other_bytes(&[message, "example.org/john/Maildir/dovecot-uidlist: content"]));
+        let found = host.verify::<Maildir>(full(pass)).unwrap();
+        assert_eq!(found[0].severity, severity, "{found:?}");
+        assert!(found[0].text.ends_with("time: example.org/john/Maildir/cur/1.a:2,S"), "{found:?}");
+        assert!(found[0].hint.as_deref().unwrap_or_default().contains(says), "{found:?}");
+    }
+}
+
+#[test]
+fn contents_are_read_by_verify_where_the_plan_says_so_and_never_by_anything_else() {
+    let mut host = host();
+    host.comparison("cold").gives(compared(0, 0, 0));
+    let found = host.verify::<Maildir>(full("cold")).unwrap();
+    assert!(found[0].text.ends_with("contents included"), "{found:?}");
+    assert_eq!(host.calls(), ["sync.cold compare contents"]);
+    host.forget_calls();
+    host.verify::<Maildir>(cold()).unwrap();
+    host.check::<Maildir>(full("cold")).unwrap();
+    host.preview::<Maildir>(full("cold")).unwrap();
+    host.apply::<Maildir>(full("cold")).unwrap();
+    host.apply::<Maildir>(full("cold")).unwrap();
+    assert!(!host.calls().iter().any(|call| call.contains("contents")), "{:?}", host.calls());
+}
+
 #[test]
 fn undo_of_a_finished_cold_pass_brings_new_mail_back_once() {
     let mut host = host();
