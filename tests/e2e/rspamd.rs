@@ -328,7 +328,8 @@ fn a_key_of_new_is_kept_aside_and_one_with_the_wrong_owner_is_mended() -> Result
 fn a_copy_that_was_killed_is_finished_by_the_next_apply() -> Result<()> {
     let lab = start()?;
     let rehome = install(&lab)?;
-    rehome.kill_after(&["apply"], &["\"request-began\"", "\"redis-copy.learned\""], "0.3")?;
+    // The copy, and none of the looks that come before it.
+    rehome.kill_after(&["apply"], &["\"request-began\"", "\"redis-copy.learned\"", "\"repeatable\""], "0.1")?;
     rehome.expect(0, &["apply"])?;
     ensure!(training(lab.old())? == training(lab.new())?, "training differs");
     rehome.expect(0, &["verify"])?;

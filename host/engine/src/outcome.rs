@@ -158,13 +158,23 @@ impl Preview {
         self.phases.iter().any(|phase| !matches!(phase.what, Previewed::Done(_)))
     }
 
-    /// How long services will stand still, as far as phases know. Milliseconds.
-    pub fn cutover_milliseconds(&self) -> u64 {
-        let known = self.phases.iter().map(|phase| match &phase.what {
-            Previewed::Forecast(forecast) => forecast.cutover_milliseconds.unwrap_or_default(),
-            _ => 0,
-        });
-        known.sum()
+    /// Whether services will stand still at all: a phase of the cutover is left.
+    pub fn cutover_pending(&self) -> bool {
+        let left = |phase: &PhasePreview| !matches!(phase.what, Previewed::Done(_));
+        self.phases.iter().any(|phase| phase.stage == Stage::Cutover && left(phase))
+    }
+
+    /// Phases that know how long services will stand still for them, with milliseconds.
+    pub fn standstills(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.phases.iter().filter_map(|phase| match &phase.what {
+            Previewed::Forecast(forecast) => Some((phase.phase.as_str(), forecast.cutover_milliseconds?)),
+            _ => None,
+        })
+    }
+
+    /// Their sum: how long services will stand still, as far as was measured. None while no phase knows.
+    pub fn cutover_milliseconds(&self) -> Option<u64> {
+        self.standstills().map(|(_, milliseconds)| milliseconds).reduce(u64::saturating_add)
     }
 }
 

@@ -47,6 +47,12 @@ impl Session {
         self.clock().now()
     }
 
+    /// `clock.elapsed`: milliseconds since this call began, by a clock that nobody moves.
+    pub fn elapsed(&self) -> u64 {
+        self.free();
+        u64::try_from(self.begun().elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
     /// `clock.sleep`: at most a minute.
     pub async fn sleep(&self, milliseconds: u32) -> Result<(), Failure> {
         self.free();

@@ -41,6 +41,7 @@ pub struct Session {
     grants: BTreeSet<String>,
     /// what `yields` requests gave in this call, by request id
     observed: StdMutex<BTreeMap<String, BTreeSet<String>>>,
+    begun: Instant,
     calls: AtomicU64,
     pub(crate) lines: AtomicU64,
 }
@@ -79,7 +80,8 @@ impl Session {
     /// A session for one call. `grants` are the ids that `plan.lock` lists for this phase.
     pub fn new(host: Arc<Host>, scope: Scope, filled: Arc<Filled>, grants: BTreeSet<String>) -> Session {
         let observed = StdMutex::new(BTreeMap::new());
-        Session { host, scope, filled, grants, observed, calls: AtomicU64::new(0), lines: AtomicU64::new(0) }
+        let (begun, calls, lines) = (Instant::now(), AtomicU64::new(0), AtomicU64::new(0));
+        Session { host, scope, filled, grants, observed, begun, calls, lines }
     }
 
     /// Whose call it is.
@@ -94,6 +96,9 @@ impl Session {
 
     pub(crate) fn clock(&self) -> &Clock {
         &self.host.clock
+    }
+    pub(crate) fn begun(&self) -> Instant {
+        self.begun
     }
     pub(crate) fn filled(&self) -> &Filled {
         &self.filled

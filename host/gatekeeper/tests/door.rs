@@ -421,6 +421,17 @@ async fn a_moment_is_waited_for_by_the_clock_that_tests_move() {
 }
 
 #[tokio::test]
+async fn what_a_call_takes_is_measured_by_a_clock_that_nobody_moves() {
+    let mut lab = Lab::new().await;
+    lab.ahead = std::time::Duration::from_secs(86_401);
+    let session = lab.folders(Verb::Apply, &[]);
+    let begun = session.elapsed();
+    session.sleep(20).await.expect("a moment");
+    let took = session.elapsed() - begun;
+    assert!((20..60_000).contains(&took), "{took} ms");
+}
+
+#[tokio::test]
 async fn what_a_phase_remembers_outlives_the_host() {
     let lab = Lab::new().await;
     lab.folders(Verb::Apply, &[]).remember("mark", b"\xff\0").await.expect("kept");

@@ -7,6 +7,7 @@ wasmtime::component::bindgen!({
     imports: {
         "rehome:phase/report": trappable,
         "rehome:phase/clock.now": trappable,
+        "rehome:phase/clock.elapsed": trappable,
         "rehome:phase/clock.random": trappable,
         default: async | trappable,
     },

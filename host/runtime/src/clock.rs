@@ -12,6 +12,10 @@ impl Host for Guest {
         Ok(self.session()?.now())
     }
 
+    fn elapsed(&mut self) -> Trapping<u64> {
+        Ok(self.session()?.elapsed())
+    }
+
     async fn sleep(&mut self, milliseconds: u32) -> Trapping<Result<(), Failure>> {
         answered(self.session()?.sleep(milliseconds).await)
     }

@@ -22,6 +22,8 @@ pub struct Config {
     domains: Vec<String>,
 }
 
+/// What an `apply` that had something to copy took is remembered under this name.
+const COPYING: &str = "copying";
 /// Accounts may change on old between the copy and the look at it, while old is in use.
 const ATTEMPTS: u32 = 3;
 
@@ -41,40 +43,21 @@ impl Phase for Database {
 
     fn preview(ctx: &Context<Config>) -> Result<Forecast, Failure> {
         let mut forecast = Forecast::default();
-        for difference in copy(ctx)?.compare()?.iter().filter(|difference| !difference.equal) {
+        let (differences, looking) = clock::timed(|| copy(ctx)?.compare())?;
+        for difference in differences.iter().filter(|difference| !difference.equal) {
             let before = format!("{} rows{}", difference.new_rows, of(ctx));
             let after = format!("{} rows, as on old", difference.old_rows);
             forecast.change(format!("{} on new", difference.table), before, after);
+        }
+        if ctx.stage == Stage::Cutover {
+            forecast.looks_first(looking, took::recall(COPYING)?);
         }
         Ok(forecast)
     }
 
     fn apply(ctx: &Context<Config>) -> Result<(), Failure> {
-        let copy = copy(ctx)?;
-        let before = copy.compare()?;
-        if before.iter().all(|difference| difference.equal) {
-            report::info("the accounts on new are already those of old");
-            return guard::remember_copied();
-        }
-        guard::refuse(ctx)?;
-        keep_former(ctx, &before)?;
-        let mut differences = before;
-        for attempt in 1..=ATTEMPTS {
-            let copied = copy.run()?;
-            let rows: Vec<String> = copied.tables.iter().map(|(table, rows)| format!("{table} {rows}")).collect();
-            report::info(&format!("copied in {} ms: {}", copied.milliseconds, rows.join(", ")));
-            differences = copy.compare()?;
-            if differences.iter().all(|difference| difference.equal) {
-                return guard::remember_copied();
-            }
-            report::debug(&format!("both sides differ after copy {attempt}; accounts changed meanwhile?"));
-        }
-        let unequal: Vec<String> = differences.iter().filter(|d| !d.equal).map(words).collect();
-        Err(stopped(
-            format!("database {}", ctx.config.database),
-            format!("was copied {ATTEMPTS} times, and still differs: {}", unequal.join("; ")),
-        )
-        .hint("does something write to the accounts all the time, or change what is written to new (a trigger)?"))
+        let (changed, milliseconds) = clock::timed(|| apply(ctx))?;
+        if changed { took::remember(COPYING, milliseconds) } else { Ok(()) }
     }
 
     fn verify(ctx: &Context<Config>) -> Result<Vec<Finding>, Failure> {
@@ -116,6 +99,37 @@ impl Phase for Database {
         guard::forget_copied()?;
         journal::forget(&key(ctx))
     }
+}
+
+/// Answers whether there was anything to copy.
+fn apply(ctx: &Context<Config>) -> Result<bool, Failure> {
+    let copy = copy(ctx)?;
+    let before = copy.compare()?;
+    if before.iter().all(|difference| difference.equal) {
+        report::info("the accounts on new are already those of old");
+        guard::remember_copied()?;
+        return Ok(false);
+    }
+    guard::refuse(ctx)?;
+    keep_former(ctx, &before)?;
+    let mut differences = before;
+    for attempt in 1..=ATTEMPTS {
+        let copied = copy.run()?;
+        let rows: Vec<String> = copied.tables.iter().map(|(table, rows)| format!("{table} {rows}")).collect();
+        report::info(&format!("copied in {} ms: {}", copied.milliseconds, rows.join(", ")));
+        differences = copy.compare()?;
+        if differences.iter().all(|difference| difference.equal) {
+            guard::remember_copied()?;
+            return Ok(true);
+        }
+        report::debug(&format!("both sides differ after copy {attempt}; accounts changed meanwhile?"));
+    }
+    let unequal: Vec<String> = differences.iter().filter(|d| !d.equal).map(words).collect();
+    Err(stopped(
+        format!("database {}", ctx.config.database),
+        format!("was copied {ATTEMPTS} times, and still differs: {}", unequal.join("; ")),
+    )
+    .hint("does something write to the accounts all the time, or change what is written to new (a trigger)?"))
 }
 
 /// The copy whose columns both sides have.

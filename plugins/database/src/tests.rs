@@ -52,6 +52,29 @@ fn host(new_domains: &[[&str; 1]], copy: &str) -> Host {
 }
 
 #[test]
+fn the_cutover_is_expected_to_take_a_look_or_what_the_copy_took() {
+    let mut host = host(&[], "accounts");
+    host.stage = Stage::Cutover;
+    host.difference("accounts").anew().gives(vec![difference("virtual_users", 30, 0)]);
+    assert_eq!(host.preview::<Database>(json!({})).unwrap().cutover_milliseconds, None, "it was never copied");
+    host.each_takes(100);
+    let differ = || vec![difference("virtual_users", 30, 29)];
+    let alike = || vec![difference("virtual_users", 30, 30)];
+    host.difference("accounts").anew().gives(differ()).gives(alike()).gives(differ()).gives(alike());
+    host.apply::<Database>(json!({})).unwrap();
+    host.each_takes(10);
+    let copying = host.preview::<Database>(json!({})).unwrap().cutover_milliseconds;
+    assert!(copying.is_some_and(|took| took >= 500), "{copying:?}");
+    assert_eq!(
+        host.preview::<Database>(json!({})).unwrap().cutover_milliseconds,
+        Some(30),
+        "two schemas, one comparison"
+    );
+    host.stage = Stage::Copy;
+    assert_eq!(host.preview::<Database>(json!({})).unwrap().cutover_milliseconds, None);
+}
+
+#[test]
 fn a_snapshot_comes_before_the_copy_and_a_second_apply_does_nothing() {
     let mut host = host(&[], "accounts");
     host.apply::<Database>(json!({})).unwrap();

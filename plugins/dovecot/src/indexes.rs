@@ -15,6 +15,12 @@ const AT_ONCE: usize = 200;
 /// The mark up to which indexes were rebuilt: shared by all phases of this component.
 const REBUILT: &str = "indexes rebuilt up to";
 
+/// Users whose mail was copied before Dovecot on new knew them: their accounts come with a later copy.
+const WAITING: &str = "users to be known yet";
+
+/// "MILLISECONDS USERS" of the last rebuilding while old worked.
+const TOOK: &str = "rebuilding took";
+
 /// Folders that passes have touched since indexes were last rebuilt, by whichever phase.
 fn touched() -> Result<TouchedFolders, Failure> {
     let since = journal::recall(REBUILT)?.and_then(|mark| String::from_utf8(mark).ok());
@@ -26,37 +32,74 @@ fn users_of(folders: &[Path]) -> BTreeSet<String> {
     folders.iter().filter_map(|folder| users::of_folder(folder)).map(|user| user.to_ascii_lowercase()).collect()
 }
 
-/// What [`rebuild`] would do.
-pub(crate) fn preview(forecast: &mut Forecast) -> Result<(), Failure> {
+fn waiting() -> Result<BTreeSet<String>, Failure> {
+    Ok(journal::recall_long(WAITING)?.map(|text| lines(&text).into_iter().collect()).unwrap_or_default())
+}
+
+/// What [`rebuild`] would do. Answers how long it should take, if it was measured.
+pub(crate) fn preview(forecast: &mut Forecast) -> Result<Option<u64>, Failure> {
     let folders = touched()?.folders;
+    let users = users_of(&folders).len() as u64;
     if !folders.is_empty() {
         let what = format!(
             "rebuilt for {} of {}",
             rehome_sdk::amount(folders.len() as u64, "mailbox", "mailboxes"),
-            rehome_sdk::amount(users_of(&folders).len() as u64, "user", "users")
+            rehome_sdk::amount(users, "user", "users")
         );
         forecast.change("Dovecot's indexes on new", "", what);
     }
-    Ok(())
+    let text = journal::recall_text(TOOK)?.unwrap_or_default();
+    let measured =
+        text.split_once(' ').and_then(|(took, of)| Some((took.parse::<u64>().ok()?, of.parse::<u64>().ok()?)));
+    Ok(measured.filter(|(_, of)| *of > 0).map(|(took, of)| took.saturating_mul(users) / of))
 }
 
-/// Rebuilds what passes have touched, and answers whose mail it was. Dovecot on new must run.
-pub(crate) fn rebuild() -> Result<Vec<String>, Failure> {
-    let TouchedFolders { folders, mark } = touched()?;
-    let wanted = users_of(&folders);
-    let everybody = users::of(Side::New)?;
-    let names = users::among(&everybody.names, &wanted);
-    if names.len() < wanted.len() {
-        let unknown = wanted.len() - names.len();
-        report::warning(&format!("{unknown} of the users whose mail was copied are not known to Dovecot on new"));
+/// What was rebuilt. It counts once it is remembered: whoever goes on with it first does what must not be left out.
+pub(crate) struct Rebuilt {
+    /// users whose mailboxes were read anew
+    pub(crate) names: Vec<String>,
+    mark: String,
+    waiting: BTreeSet<String>,
+}
+
+impl Rebuilt {
+    /// From here on only what passes touch later is rebuilt. `milliseconds`: what it took, if that shall be a measure.
+    pub(crate) fn remember(&self, milliseconds: Option<u64>) -> Result<(), Failure> {
+        if self.waiting != waiting()? {
+            let text = self.waiting.iter().map(String::as_str).collect::<Vec<_>>().join("\n");
+            journal::remember_long(WAITING, text.as_bytes())?;
+        }
+        if let Some(milliseconds) = milliseconds.filter(|_| !self.names.is_empty()) {
+            journal::remember(TOOK, format!("{milliseconds} {}", self.names.len()))?;
+        }
+        journal::remember(REBUILT, &self.mark)
     }
-    let moved = requests::aside::INDEXES.on(Side::New).set_aside(&folders)?;
-    let lists = requests::aside::LISTS.on(Side::New).set_aside(&roots(&folders))?;
-    report::debug(&format!("set aside {moved} index files and {lists} of mailbox lists on new"));
-    resync(&names)?;
-    quota(&names)?;
-    journal::remember(REBUILT, mark.as_bytes())?;
-    Ok(names)
+}
+
+/// Rebuilds what passes have touched, whichever phase ran them and however they ended. Dovecot on new must run.
+pub(crate) fn rebuild() -> Result<Rebuilt, Failure> {
+    let TouchedFolders { folders, mark } = touched()?;
+    let mut wanted = users_of(&folders);
+    wanted.extend(waiting()?);
+    let names = if wanted.is_empty() { Vec::new() } else { users::among(&users::of(Side::New)?.names, &wanted) };
+    let known: BTreeSet<String> = names.iter().map(|name| name.to_ascii_lowercase()).collect();
+    let waiting: BTreeSet<String> = wanted.difference(&known).cloned().collect();
+    if !waiting.is_empty() {
+        report::warning(&format!(
+            "{} of the users whose mail was copied are not known to Dovecot on new; they are read as soon as they are",
+            waiting.len()
+        ));
+    }
+    if !folders.is_empty() {
+        let moved = requests::aside::INDEXES.on(Side::New).set_aside(&folders)?;
+        let lists = requests::aside::LISTS.on(Side::New).set_aside(&roots(&folders))?;
+        report::debug(&format!("set aside {moved} index files and {lists} of mailbox lists on new"));
+    }
+    if !names.is_empty() {
+        resync(&names)?;
+        quota(&names)?;
+    }
+    Ok(Rebuilt { names, mark, waiting })
 }
 
 /// `DOMAIN/USER/Maildir` of each folder: there lies the index of a user's mailboxes.

@@ -46,7 +46,7 @@ pub enum Part {
 const CLOSED: &str = "new-runs-closed";
 /// Remembered while Dovecot on new was restarted without it.
 const OPEN: &str = "new-runs-open";
-/// Remembered while `ahead` is done: its undo opens new again.
+/// Remembered while phases of `ahead` are done, by their ids: the undo of the first one opens new again.
 const AHEAD: &str = "ahead-is-done";
 /// Remembered once users could reach new: mail may have arrived there.
 const WAS_OPEN: &str = "new-was-open";
@@ -79,7 +79,7 @@ impl Phase for Dovecot {
 
     fn apply(ctx: &Context<Config>) -> Result<(), Failure> {
         match ctx.config.part {
-            Part::Ahead => ahead::apply(),
+            Part::Ahead => ahead::apply(&ctx.phase),
             Part::Stop => stop::apply(),
             Part::Resync => resync::apply(),
             Part::Open => open::apply(),
@@ -102,7 +102,7 @@ impl Phase for Dovecot {
 
     fn undo(ctx: &Context<Config>) -> Result<(), Failure> {
         match ctx.config.part {
-            Part::Ahead => ahead::undo(),
+            Part::Ahead => ahead::undo(&ctx.phase),
             Part::Stop => stop::undo(),
             Part::Resync => {
                 report::info("rebuilt indexes on new stay: nothing on old has changed by them");

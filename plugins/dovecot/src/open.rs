@@ -12,6 +12,12 @@ pub(crate) fn preview(forecast: &mut Forecast) -> Result<(), Failure> {
         forecast.change("Dovecot on new", "stopped", format!("listens for {protocols}"));
     } else if journal::recall(OPEN)?.is_none() {
         forecast.not_yet("Dovecot on new is not closed yet: an earlier phase does that, this one opens it");
+    } else {
+        return Ok(());
+    }
+    // Dovecot takes up its protocols when it starts.
+    if let Some((stop, start)) = service::stop_takes()?.zip(service::start_takes()?) {
+        forecast.stands_still(stop.saturating_add(start));
     }
     Ok(())
 }
@@ -19,8 +25,8 @@ pub(crate) fn preview(forecast: &mut Forecast) -> Result<(), Failure> {
 pub(crate) fn apply() -> Result<(), Failure> {
     // Before, not after: from the moment it listens, mail may arrive.
     journal::remember(WAS_OPEN, b"yes")?;
-    service::run_open()?;
-    report::info(&format!("Dovecot on new listens for {}", service::protocols()?));
+    let protocols = service::run_open()?;
+    report::info(&format!("Dovecot on new listens for {protocols}"));
     Ok(())
 }
 

@@ -1,4 +1,5 @@
 //! Dovecot as a service: running or not, closed or open. After every effect it is looked at; an exit status is not.
+//! What a stop and a start take is remembered: `ahead` makes both on new, and the cutover makes them again.
 
 use rehome_sdk::prelude::*;
 
@@ -6,6 +7,10 @@ use crate::{CLOSED, OPEN, requests};
 
 /// What a service may take after its start or stop was answered, in seconds.
 const MOMENT: u32 = 15;
+
+/// What these took is remembered under these names.
+const STOPPING: &str = "stopping";
+const STARTING: &str = "starting";
 
 pub(crate) fn is_active(side: Side) -> Result<bool, Failure> {
     Ok(requests::exec::ACTIVE.on(side).run()?.text() == "active")
@@ -26,34 +31,49 @@ pub(crate) fn stop(side: Side) -> Result<(), Failure> {
     if !is_active(side)? {
         return Ok(());
     }
-    requests::exec::STOP.on(side).run()?;
-    if clock::wait_for(MOMENT, || Ok(!is_active(side)?))? {
-        return Ok(());
-    }
-    Err(stopped(format!("Dovecot on {side}"), "still runs after it was stopped")
-        .hint(format!("`systemctl status dovecot` on {side} says why")))
+    took::measured(STOPPING, || {
+        requests::exec::STOP.on(side).run()?;
+        if clock::wait_for(MOMENT, || Ok(!is_active(side)?))? {
+            return Ok(());
+        }
+        Err(stopped(format!("Dovecot on {side}"), "still runs after it was stopped")
+            .hint(format!("`systemctl status dovecot` on {side} says why")))
+    })
 }
 
 fn start_new() -> Result<(), Failure> {
-    requests::exec::START.on(Side::New).run()?;
-    if clock::wait_for(MOMENT, || is_active(Side::New))? {
-        return Ok(());
-    }
-    Err(stopped("Dovecot on new", "does not run after it was started")
-        .hint("`journalctl -u dovecot` on new says why; then run `rehome apply` again"))
+    took::measured(STARTING, || {
+        requests::exec::START.on(Side::New).run()?;
+        if clock::wait_for(MOMENT, || is_active(Side::New))? {
+            return Ok(());
+        }
+        Err(stopped("Dovecot on new", "does not run after it was started")
+            .hint("`journalctl -u dovecot` on new says why; then run `rehome apply` again"))
+    })
+}
+
+/// What a stop takes, as far as it was measured; on either side: before the cutover only new's Dovecot was stopped.
+pub(crate) fn stop_takes() -> Result<Option<u64>, Failure> {
+    took::recall(STOPPING)
+}
+
+/// The same of a start on new.
+pub(crate) fn start_takes() -> Result<Option<u64>, Failure> {
+    took::recall(STARTING)
 }
 
 /// Dovecot on new runs, and nothing listens: userdb, doveadm and IMAP by hand work, users and Postfix get no connection.
 pub(crate) fn run_closed() -> Result<(), Failure> {
+    // Configured is not running: only a restart that was seen to its end counts. After that the file is in place.
+    if journal::recall(CLOSED)?.is_some() && protocols()?.is_empty() {
+        return if is_active(Side::New)? { Ok(()) } else { start_new() };
+    }
+    journal::forget(CLOSED)?;
     requests::file::CLOSED.on(Side::New).put()?;
     let left = protocols()?;
     if !left.is_empty() {
         return Err(stopped("Dovecot on new", format!("would still listen for {left} with the closing file in place"))
             .hint("dovecot.conf must include conf.d/*.conf, and nothing after that may set `protocols`"));
-    }
-    // Configured is not running: only a restart that was seen to its end counts.
-    if journal::recall(CLOSED)?.is_some() {
-        return if is_active(Side::New)? { Ok(()) } else { start_new() };
     }
     journal::forget(OPEN)?;
     stop(Side::New)?;
@@ -61,21 +81,23 @@ pub(crate) fn run_closed() -> Result<(), Failure> {
     journal::remember(CLOSED, b"yes")
 }
 
-/// Users reach Dovecot on new.
-pub(crate) fn run_open() -> Result<(), Failure> {
+/// Users reach Dovecot on new. Answers what it listens for.
+pub(crate) fn run_open() -> Result<String, Failure> {
     requests::file::CLOSED.on(Side::New).restore()?;
-    if protocols()?.is_empty() {
+    let protocols = protocols()?;
+    if protocols.is_empty() {
         return Err(stopped("Dovecot on new", "has no protocols: nobody could reach it").hint(
             "`doveconf protocols` on new should list imap and lmtp; are dovecot-imapd and dovecot-lmtpd installed?",
         ));
     }
     if journal::recall(OPEN)?.is_some() && is_active(Side::New)? {
-        return Ok(());
+        return Ok(protocols);
     }
     journal::forget(CLOSED)?;
     stop(Side::New)?;
     start_new()?;
-    journal::remember(OPEN, b"yes")
+    journal::remember(OPEN, b"yes")?;
+    Ok(protocols)
 }
 
 /// For the parts that leave Dovecot on new running.

@@ -1,5 +1,5 @@
-//! `part = "stop"`: mail stops. New first, where nobody reads; then what users of old see is counted, while it still runs;
-//! then old stops, and a reboot does not bring it back.
+//! `part = "stop"`: mail stops. First what users of old see is counted, while they still work; then new stops, where nobody
+//! reads, and old last: only from that moment on are users without mail. A reboot does not bring it back.
 
 use rehome_sdk::prelude::*;
 
@@ -13,6 +13,9 @@ pub(crate) fn preview(forecast: &mut Forecast) -> Result<(), Failure> {
         (true, _) => {
             let after = "stopped and masked: no user reads mail until `open`, and a reboot does not start it";
             forecast.change("Dovecot on old", "runs", after);
+            if let Some(milliseconds) = service::stop_takes()? {
+                forecast.stands_still(milliseconds);
+            }
         }
         (false, false) => {
             forecast.change("Dovecot on old", "stopped", "masked: a reboot does not start it");
@@ -23,9 +26,12 @@ pub(crate) fn preview(forecast: &mut Forecast) -> Result<(), Failure> {
 }
 
 pub(crate) fn apply() -> Result<(), Failure> {
-    service::stop(Side::New)?;
-    if service::is_active(Side::Old)? {
+    let is_active = service::is_active(Side::Old)?;
+    if is_active {
         counts::remember_old()?;
+    }
+    service::stop(Side::New)?;
+    if is_active {
         service::stop(Side::Old)?;
     } else if !counts::are_remembered()? {
         report::warning("Dovecot on old was stopped before rehome could count its mailboxes");

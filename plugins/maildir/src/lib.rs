@@ -1,13 +1,16 @@
 //! The maildir phase: mail from old to new. `pass = "hot"` while users work, as often as wanted; `pass = "cold"` once
 //! mail has stopped, and then both sides are alike.
 //! Invariant: once the cold pass is done, new is where mail lives: no pass sets anything aside there any more.
+//! `passes` runs and measures them, `look` compares, `living` knows where mail lives.
 
 mod living;
 mod look;
+mod passes;
 
-use rehome_sdk::files::SyncReport;
+use rehome_sdk::amount;
 use rehome_sdk::prelude::*;
-use rehome_sdk::{amount, bytes};
+
+use passes::Last;
 
 rehome_sdk::manifest!();
 rehome_sdk::phase!(Maildir);
@@ -23,7 +26,20 @@ pub struct Config {
     path: String,
     domains: Vec<String>,
     pass: Pass,
+    converged: u64,
+    passes: u64,
     delete_limit: String,
+    verify: Closeness,
+}
+
+/// How closely `verify` looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Closeness {
+    /// names, sizes, times, owners
+    Metadata,
+    /// and the bytes of every file
+    Full,
 }
 
 /// Which pass.
@@ -35,9 +51,6 @@ pub enum Pass {
     /// once mail has stopped
     Cold,
 }
-
-/// How long the last pass took: the next one is shorter.
-const LAST_TOOK: &str = "last-pass-milliseconds";
 
 impl Phase for Maildir {
     type Config = Config;
@@ -64,11 +77,15 @@ impl Phase for Maildir {
         };
         look::space(ctx, &comparison, &mut found)?;
         found.ok(mail(ctx), look::words(&comparison));
-        if living::on_new(&ctx.config)? && !comparison.is_equal() {
+        let on_new = living::on_new(&ctx.config)?;
+        if on_new && !comparison.is_equal() {
             found.blocker(mail(ctx), format!("{SINCE}: {}", look::words(&comparison))).hint(LIVING);
         } else if comparison.extra > 0 {
             let extra = amount(comparison.extra, "file", "files");
             found.note(mail(ctx), format!("new has {extra} that old does not have: set aside, up to {limit}"));
+        }
+        if let Some(last) = Last::of(&ctx.config)?.filter(|_| ctx.config.pass == Pass::Cold && !on_new) {
+            found.note(mail(ctx), last.words());
         }
         Ok(found.into())
     }
@@ -77,11 +94,15 @@ impl Phase for Maildir {
         let mut forecast = Forecast::default();
         let comparison = look::compare(ctx.config.pass)?;
         look::changes(ctx, &comparison, &mut forecast);
-        if ctx.config.pass == Pass::Cold {
-            forecast.cutover_milliseconds = journal::recall_text(LAST_TOOK)?.and_then(|text| text.parse().ok());
-            if look::is_active(Side::Old)? {
-                forecast.not_yet("what changes on old until mail stops");
-            }
+        let last = Last::of(&ctx.config)?;
+        match (ctx.config.pass, last) {
+            (Pass::Cold, Some(last)) => forecast.stands_still(last.expected()),
+            (Pass::Cold, None) => forecast.not_yet("how long this pass takes: no hot pass has measured it"),
+            (Pass::Hot, None) => forecast.not_yet("how long mail will stand still: these passes measure it"),
+            (Pass::Hot, Some(_)) => {}
+        }
+        if ctx.config.pass == Pass::Cold && look::is_active(Side::Old)? {
+            forecast.not_yet("what changes on old until mail stops");
         }
         Ok(forecast)
     }
@@ -94,13 +115,13 @@ impl Phase for Maildir {
         if living::on_new(&ctx.config)? {
             return keep_what_arrived(ctx);
         }
-        let report = match ctx.config.pass {
-            Pass::Hot => requests::sync::HOT.run()?,
-            Pass::Cold => cold(ctx)?,
-        };
-        say(&report);
-        journal::remember(LAST_TOOK, report.milliseconds.to_string())?;
-        if ctx.config.pass == Pass::Cold { living::begins_on_new(&ctx.config) } else { Ok(()) }
+        match ctx.config.pass {
+            Pass::Hot => passes::hot(ctx),
+            Pass::Cold => {
+                passes::cold(ctx)?;
+                living::begins_on_new(&ctx.config)
+            }
+        }
     }
 
     fn verify(ctx: &Context<Config>) -> Result<Vec<Finding>, Failure> {
@@ -118,45 +139,10 @@ impl Phase for Maildir {
             report::info("the cold pass was not finished: no mail can have arrived on new alone");
             return Ok(());
         }
-        say(&requests::sync::BACK.run()?);
+        report::info(&format!("to old: {}", passes::words(&requests::sync::BACK.run()?)));
         report::warning("flags set, and mail moved or deleted on new since the cutover are not carried back to old");
         living::is_back_on_old(&ctx.config)
     }
-}
-
-/// Mail has stopped: a pass that finds nothing to do comes soon, or something still writes.
-const PASSES: u32 = 3;
-
-/// The cold pass, repeated until one finds nothing to do: that costs a look at what changed, not at all the mail, and mail
-/// stands still meanwhile. `verify` compares everything. Answers the report of the first.
-fn cold(ctx: &Context<Config>) -> Result<SyncReport, Failure> {
-    for side in SIDES {
-        if look::is_active(side)? {
-            return Err(stopped(
-                format!("Dovecot on {side}"),
-                "runs, and the cold pass needs it stopped on both sides",
-            )
-            .hint("a phase of the component `dovecot` with part = \"stop\" comes before this one"));
-        }
-    }
-    let first = requests::sync::COLD.run()?;
-    let mut last = first.clone();
-    for _ in 1..PASSES {
-        if changed_nothing(&last) {
-            return Ok(first);
-        }
-        last = requests::sync::COLD.run()?;
-    }
-    if changed_nothing(&last) {
-        return Ok(first);
-    }
-    let text = format!("pass {PASSES} of the cold pass still found changes: {}", words(&last));
-    Err(stopped(mail(ctx), text)
-        .hint("something still writes below the mail folder of old or new: stop it, and run `rehome apply` again"))
-}
-
-fn changed_nothing(report: &SyncReport) -> bool {
-    report.copied + report.renamed + report.set_aside + report.vanished == 0
 }
 
 /// Once the cold pass is done there is nothing left to do, or new is in use.
@@ -178,24 +164,6 @@ fn mail(ctx: &Context<Config>) -> String {
         [] => format!("mail in {}", ctx.config.path),
         domains => format!("mail of {}", domains.join(", ")),
     }
-}
-
-fn say(report: &SyncReport) {
-    report::info(&format!("{}, of {} looked at, in {} ms", words(report), report.examined, report.milliseconds));
-}
-
-fn words(report: &SyncReport) -> String {
-    let mut parts = vec![format!("copied {} ({})", amount(report.copied, "file", "files"), bytes(report.bytes))];
-    for (count, what) in [
-        (report.renamed, "renamed"),
-        (report.set_aside, "set aside"),
-        (report.vanished, "vanished while they were copied"),
-    ] {
-        if count > 0 {
-            parts.push(format!("{count} {what}"));
-        }
-    }
-    parts.join(", ")
 }
 
 /// `5%`, `12.5%` or `200`.

@@ -4,7 +4,7 @@ use rehome_sdk::files::Comparison;
 use rehome_sdk::prelude::*;
 use rehome_sdk::{amount, bytes};
 
-use crate::{Config, Pass, mail, requests};
+use crate::{Closeness, Config, Pass, mail, requests};
 
 /// By the request of this pass: filters and scope are the same in both, limits of the grant may not be.
 pub(crate) fn compare(pass: Pass) -> Result<Comparison, Failure> {
@@ -85,14 +85,45 @@ pub(crate) fn changes(ctx: &Context<Config>, comparison: &Comparison, forecast: 
     }
 }
 
+/// As [`compare`], with the bytes of every file: each side hashes its own.
+fn compare_contents(pass: Pass) -> Result<Comparison, Failure> {
+    match pass {
+        Pass::Hot => requests::sync::HOT.compare_contents(),
+        Pass::Cold => requests::sync::COLD.compare_contents(),
+    }
+}
+
+/// Messages whose bytes differ under one name, size and time. No mail server does that: a disk, a copy by hand, or somebody.
+fn spoiled(comparison: &Comparison) -> Vec<&str> {
+    let is_message = |path: &str| path.contains("/cur/") || path.contains("/new/");
+    let paths = comparison.examples.iter().filter_map(|example| example.strip_suffix(": content"));
+    paths.filter(|path| is_message(path)).collect()
+}
+
 /// Both sides after a pass. Once a Dovecot runs on new it renames (flags, `new` to `cur`), adds, and writes UID lists:
-/// then only what is missing is a mismatch.
+/// then only what is missing is a mismatch, and what a message says.
 pub(crate) fn verify(ctx: &Context<Config>, found: &mut Findings) -> Result<(), Failure> {
-    let comparison = compare(ctx.config.pass)?;
+    let full = ctx.config.verify == Closeness::Full;
+    let comparison = if full { compare_contents(ctx.config.pass)? } else { compare(ctx.config.pass)? };
     let text = words(&comparison);
     if comparison.is_equal() {
-        found.ok(mail(ctx), text);
+        found.ok(mail(ctx), if full { format!("{text}, contents included") } else { text });
         return Ok(());
+    }
+    let spoiled = spoiled(&comparison);
+    if !spoiled.is_empty() {
+        let (severity, hint) = match ctx.config.pass {
+            Pass::Hot => (
+                Severity::Warning,
+                format!("move those away on new, then `rehome apply --again {}` copies them anew", ctx.phase),
+            ),
+            Pass::Cold => (
+                Severity::Blocker,
+                "old's files are still there: see which are right, and copy those over the others by hand".to_string(),
+            ),
+        };
+        let text = format!("other bytes on new under the same name, size and time: {}", spoiled.join("; "));
+        found.add(severity, mail(ctx), text).hint(hint);
     }
     if ctx.config.pass == Pass::Hot {
         found.note(mail(ctx), format!("{text}: changed since, and brought by the next pass"));

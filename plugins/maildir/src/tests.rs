@@ -1,6 +1,6 @@
 //! Unit tests of the phase against the test host.
 
-use rehome_sdk::files::{Comparison, Space};
+use rehome_sdk::files::{Comparison, Space, SyncReport};
 use rehome_sdk::test::Host;
 use serde_json::{Value, json};
 
@@ -34,11 +34,78 @@ fn cold() -> Value {
 }
 
 #[test]
-fn a_hot_pass_copies_as_often_as_it_is_called() {
+fn a_hot_pass_that_finds_next_to_nothing_is_one_pass_as_often_as_it_is_called() {
     let mut host = host();
+    host.sync("hot").gives(report(50));
     host.apply::<Maildir>(hot()).unwrap();
     host.apply::<Maildir>(hot()).unwrap();
     assert_eq!(host.effects(), ["sync.hot", "sync.hot"]);
+}
+
+#[test]
+fn hot_passes_are_repeated_until_one_finds_next_to_nothing() {
+    let mut host = host();
+    let renamed = SyncReport { renamed: 30, set_aside: 21, ..report(0) };
+    host.sync("hot").gives(report(3000)).gives(renamed).gives(report(4)).gives(report(0));
+    host.apply::<Maildir>(hot()).unwrap();
+    assert_eq!(host.effects(), ["sync.hot", "sync.hot", "sync.hot"]);
+    let said = host.reported();
+    assert!(said[0].contains("pass 1: copied 3000 files (3.0 MB), of 3000 looked at, in 7 ms"), "{said:?}");
+    assert!(said[1].contains("pass 2: copied 0 files (0 bytes), 30 renamed, 21 set aside"), "{said:?}");
+    assert!(said[3].contains("converged: the last one found 4 changes"), "{said:?}");
+}
+
+#[test]
+fn hot_passes_that_old_outruns_end_and_say_how_much_is_left_to_the_cutover() {
+    let mut host = host();
+    host.sync("hot").gives(report(300));
+    host.apply::<Maildir>(json!({ "pass": "hot", "passes": 3, "converged": 10 })).unwrap();
+    assert_eq!(host.effects().len(), 3);
+    let said = host.reported();
+    assert!(said[3].starts_with("warning: pass 3 still found 300 changes, more than the 10"), "{said:?}");
+    // There is no plan with which no pass is made at all.
+    host.forget_calls();
+    host.apply::<Maildir>(json!({ "pass": "hot", "passes": 0 })).unwrap();
+    assert_eq!(host.effects().len(), 1);
+}
+
+#[test]
+fn the_cutover_is_expected_to_take_what_the_last_hot_pass_measured() {
+    let mut host = host();
+    host.comparison("cold").gives(compared(3, 0, 0));
+    host.comparison("hot").gives(compared(3, 0, 0));
+    let preview = |host: &mut Host, config: Value| host.preview::<Maildir>(config).unwrap();
+    for config in [hot(), cold()] {
+        let unknown = preview(&mut host, config);
+        assert_eq!(unknown.cutover_milliseconds, None);
+        assert!(unknown.not_known_yet[0].starts_with("how long"), "{unknown:?}");
+    }
+
+    let slow = SyncReport { milliseconds: 90_000, ..report(3000) };
+    let quick = SyncReport { milliseconds: 120, ..report(4) };
+    host.sync("hot").gives(slow).gives(quick);
+    host.apply::<Maildir>(json!({ "pass": "hot", "domains": ["example.org"] })).unwrap();
+    let known = preview(&mut host, cold());
+    assert_eq!(known.cutover_milliseconds, Some(240));
+    assert!(known.not_known_yet.is_empty(), "{known:?}");
+    // Nothing stands still for a hot pass, and nobody has measured another folder.
+    assert_eq!(preview(&mut host, hot()).cutover_milliseconds, None);
+    let elsewhere = json!({ "pass": "cold", "domains": ["example.org"], "path": "/srv/mail" });
+    assert_eq!(preview(&mut host, elsewhere).cutover_milliseconds, None);
+
+    let notes: Vec<String> = host.check::<Maildir>(cold()).unwrap().into_iter().map(|finding| finding.text).collect();
+    let note =
+        "the last pass found 4 changes in 120 ms (2023-11-14 22:13:20 UTC): the cold pass should take about 240 ms";
+    assert_eq!(notes.last().map(String::as_str), Some(note));
+}
+
+#[test]
+fn a_hot_pass_that_was_cut_off_has_measured_nothing() {
+    let mut host = host();
+    host.comparison("cold").gives(compared(3, 0, 0));
+    host.sync("hot").gives(report(3000)).fails(Failure::Unreachable("old went away".into()));
+    assert!(host.apply::<Maildir>(json!({ "pass": "hot", "domains": ["example.org"] })).is_err());
+    assert_eq!(host.preview::<Maildir>(cold()).unwrap().cutover_milliseconds, None);
 }
 
 fn report(copied: u64) -> SyncReport {
@@ -154,6 +221,49 @@ fn verify_of_a_side_in_use_cares_for_what_is_missing() {
     let found = host.verify::<Maildir>(cold()).unwrap();
     assert_eq!(found[0].severity, Severity::Blocker);
     assert!(found[0].hint.is_some());
+}
+
+fn full(pass: &str) -> Value {
+    json!({ "pass": pass, "verify": "full" })
+}
+
+/// Compared by contents: these examples, and nothing else differs.
+fn other_bytes(examples: &[&str]) -> Comparison {
+    let examples: Vec<String> = examples.iter().map(|example| example.to_string()).collect();
+    Comparison { different: examples.len() as u64, examples, ..compared(0, 0, 0) }
+}
+
+#[test]
+fn a_message_with_other_bytes_is_told_before_the_cutover_and_is_a_mismatch_after_it() {
+    let message = "example.org/john/Maildir/cur/1.a:2,S: content";
+    for (pass, severity, says) in [
+        ("hot", Severity::Warning, "`rehome apply --again test`"),
+        ("cold", Severity::Blocker, "old's files are still there"),
+    ] {
+        let mut host = host();
+        host.exec("active", Side::New).anew().says("active\n");
+        host.comparison(pass).gives(other_bytes(&[message, "example.org/john/Maildir/dovecot-uidlist: content"]));
+        let found = host.verify::<Maildir>(full(pass)).unwrap();
+        assert_eq!(found[0].severity, severity, "{found:?}");
+        assert!(found[0].text.ends_with("time: example.org/john/Maildir/cur/1.a:2,S"), "{found:?}");
+        assert!(found[0].hint.as_deref().unwrap_or_default().contains(says), "{found:?}");
+    }
+}
+
+#[test]
+fn contents_are_read_by_verify_where_the_plan_says_so_and_never_by_anything_else() {
+    let mut host = host();
+    host.comparison("cold").gives(compared(0, 0, 0));
+    let found = host.verify::<Maildir>(full("cold")).unwrap();
+    assert!(found[0].text.ends_with("contents included"), "{found:?}");
+    assert_eq!(host.calls(), ["sync.cold compare contents"]);
+    host.forget_calls();
+    host.verify::<Maildir>(cold()).unwrap();
+    host.check::<Maildir>(full("cold")).unwrap();
+    host.preview::<Maildir>(full("cold")).unwrap();
+    host.apply::<Maildir>(full("cold")).unwrap();
+    host.apply::<Maildir>(full("cold")).unwrap();
+    assert!(!host.calls().iter().any(|call| call.contains("contents")), "{:?}", host.calls());
 }
 
 #[test]

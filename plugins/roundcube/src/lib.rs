@@ -2,8 +2,10 @@
 //! guide does it (`whole`: old's tables, then Roundcube's own update script), or those of some domains (`merge`: rows beside
 //! what new has); then `hosts` writes the IMAP server that Roundcube on new knows them by.
 //! Invariant: old is only read; on new a snapshot exists before anything changes; nobody that only new has is lost.
-//! `ledger` counts what each user has on a side, `fit` says what new must have of it, `schema` knows the versions.
+//! `ledger` counts what each user has on a side, `fit` says what new must have of it, `schema` knows the versions, and `alike`
+//! whether there is anything to do.
 
+mod alike;
 mod fit;
 mod guard;
 mod hosts;
@@ -36,6 +38,9 @@ pub struct Config {
     settings: String,
 }
 
+/// What an `apply` that had something to bring took is remembered under this name.
+const BRINGING: &str = "bringing";
+
 impl Phase for Roundcube {
     type Config = Config;
 
@@ -59,45 +64,16 @@ impl Phase for Roundcube {
     }
 
     fn preview(ctx: &Context<Config>) -> Result<Forecast, Failure> {
-        let mut forecast = Forecast::default();
-        let schemas = schema::must_describe(ctx)?;
-        let (old, new) = (Ledger::of_old(&ctx.config)?, Ledger::of_new(&schemas, &ctx.config)?);
-        if old.is_empty() {
-            return Ok(forecast);
-        }
-        let versions = schemas.versions(ctx)?;
-        if ctx.config.domains.is_empty() && versions.old != versions.target {
-            let (old, target) = (schema::word(versions.old), schema::word(versions.target));
-            let after = format!("those of old (version {old}), brought to {target} by Roundcube's update script");
-            forecast.change("Roundcube's tables on new", format!("version {}", schema::word(versions.new)), after);
-        }
-        let hosts = hosts::must_find(&ctx.config, &old)?;
-        let fit = Fit::of(&old, &new, &hosts);
-        if !fit.is_equal() {
-            forecast.change(webmail(ctx, Side::New), new.words(), format!("{}, as on old", old.words()));
-            hosts.preview(&old, &mut forecast);
+        let (mut forecast, looking) = clock::timed(|| forecast(ctx))?;
+        if ctx.stage == Stage::Cutover {
+            forecast.looks_first(looking, took::recall(BRINGING)?);
         }
         Ok(forecast)
     }
 
     fn apply(ctx: &Context<Config>) -> Result<(), Failure> {
-        let schemas = schema::must_describe(ctx)?;
-        let (old, new) = (Ledger::of_old(&ctx.config)?, Ledger::of_new(&schemas, &ctx.config)?);
-        report::info(&format!("{}: {}", webmail(ctx, Side::Old), old.words()));
-        if old.is_empty() {
-            report::info("nobody has used Roundcube on old: nothing to copy");
-            return Ok(());
-        }
-        let hosts = hosts::must_find(&ctx.config, &old)?;
-        guard::refuse(ctx, &old, &new)?;
-        if ctx.config.domains.is_empty() {
-            whole::apply(ctx, &schemas, &new)?;
-        } else {
-            merge::apply(ctx, &schemas, &new, &hosts)?;
-        }
-        hosts.write(ctx)?;
-        guard::remember_copied(&old)?;
-        look(ctx, &hosts)
+        let (changed, milliseconds) = clock::timed(|| bring(ctx))?;
+        if changed { took::remember(BRINGING, milliseconds) } else { Ok(()) }
     }
 
     fn verify(ctx: &Context<Config>) -> Result<Vec<Finding>, Failure> {
@@ -117,24 +93,89 @@ impl Phase for Roundcube {
     }
 
     fn undo(ctx: &Context<Config>) -> Result<(), Failure> {
+        alike::forget()?;
         snapshot::undo(ctx)?;
         whole::forget(ctx)?;
         guard::forget_copied()
     }
 }
 
-/// After everything: what new has is what it must have, or old is in use and changed meanwhile.
-fn look(ctx: &Context<Config>, hosts: &hosts::Hosts) -> Result<(), Failure> {
+fn forecast(ctx: &Context<Config>) -> Result<Forecast, Failure> {
+    let mut forecast = Forecast::default();
+    let schemas = schema::must_describe(ctx)?;
+    let (old, new) = (Ledger::of_old(&ctx.config)?, Ledger::of_new(&schemas, &ctx.config)?);
+    if old.is_empty() {
+        return Ok(forecast);
+    }
+    let hosts = hosts::must_find(&ctx.config, &old)?;
+    let fit = Fit::of(&old, &new, &hosts);
+    let whole = ctx.config.domains.is_empty();
+    if whole && alike::nothing_changed(ctx, &schemas, alike::sums(Side::Old)?.as_deref(), &fit)? {
+        return Ok(forecast);
+    }
+    let versions = schemas.versions(ctx)?;
+    if whole && versions.old != versions.target {
+        let (old, target) = (schema::word(versions.old), schema::word(versions.target));
+        let after = format!("those of old (version {old}), brought to {target} by Roundcube's update script");
+        forecast.change("Roundcube's tables on new", format!("version {}", schema::word(versions.new)), after);
+    }
+    if !fit.is_equal() {
+        forecast.change(webmail(ctx, Side::New), new.words(), format!("{}, as on old", old.words()));
+        hosts.preview(&old, &mut forecast);
+    }
+    Ok(forecast)
+}
+
+/// Answers whether there was anything to bring.
+fn bring(ctx: &Context<Config>) -> Result<bool, Failure> {
+    let schemas = schema::must_describe(ctx)?;
+    let (old, new) = (Ledger::of_old(&ctx.config)?, Ledger::of_new(&schemas, &ctx.config)?);
+    report::info(&format!("{}: {}", webmail(ctx, Side::Old), old.words()));
+    if old.is_empty() {
+        report::info("nobody has used Roundcube on old: nothing to copy");
+        return Ok(false);
+    }
+    let hosts = hosts::must_find(&ctx.config, &old)?;
+    guard::refuse(ctx, &old, &new)?;
+    let fit = Fit::of(&old, &new, &hosts);
+    if !ctx.config.domains.is_empty() {
+        let changed = merge::apply(ctx, &schemas, &new, &hosts)?;
+        guard::remember_copied(&old)?;
+        if !changed && fit.is_equal() {
+            return Ok(false);
+        }
+        hosts.write(ctx)?;
+        look(ctx, &hosts)?;
+        return Ok(true);
+    }
+    // Before the copy: what changes while it is made is seen the next time.
+    let sums = alike::sums(Side::Old)?;
+    if alike::nothing_changed(ctx, &schemas, sums.as_deref(), &fit)? {
+        report::info("webmail has changed on neither side since it was copied: nothing to copy");
+        return Ok(false);
+    }
+    alike::forget()?;
+    whole::apply(ctx, &schemas, &new)?;
+    hosts.write(ctx)?;
+    guard::remember_copied(&old)?;
+    if look(ctx, &hosts)? {
+        alike::remember(sums.as_deref())?;
+    }
+    Ok(true)
+}
+
+/// After everything: whether what new has is what it must have; else old is in use, and has changed meanwhile.
+fn look(ctx: &Context<Config>, hosts: &hosts::Hosts) -> Result<bool, Failure> {
     let schemas = schema::must_describe(ctx)?;
     let (old, new) = (Ledger::of_old(&ctx.config)?, Ledger::of_new(&schemas, &ctx.config)?);
     let fit = Fit::of(&old, &new, hosts);
     report::info(&format!("{}: {}", webmail(ctx, Side::New), new.words()));
     if fit.is_equal() {
-        return Ok(());
+        return Ok(true);
     }
     if in_use(ctx) {
         report::warning(&format!("old has changed while it was copied: {}", fit.words()));
-        return Ok(());
+        return Ok(false);
     }
     Err(stopped(webmail(ctx, Side::New), format!("is not what old has: {}", fit.words())).hint(format!(
         "did somebody use webmail on old meanwhile? `rehome apply --again {}` copies it anew",

@@ -24,12 +24,13 @@ fn copies(schemas: &Schemas) -> Vec<Copy> {
     copies
 }
 
-pub(crate) fn apply(ctx: &Context<Config>, schemas: &Schemas, new: &Ledger, hosts: &Hosts) -> Result<(), Failure> {
+/// Answers whether anything was copied.
+pub(crate) fn apply(ctx: &Context<Config>, schemas: &Schemas, new: &Ledger, hosts: &Hosts) -> Result<bool, Failure> {
     let copies = copies(schemas);
     let mut unequal = differences(&copies)?;
     if unequal.is_empty() {
         report::info("the rows on new are already those of old");
-        return Ok(());
+        return Ok(false);
     }
     snapshot::keep(ctx, new)?;
     for attempt in 1..=ATTEMPTS {
@@ -42,7 +43,7 @@ pub(crate) fn apply(ctx: &Context<Config>, schemas: &Schemas, new: &Ledger, host
         hosts.write(ctx)?;
         unequal = differences(&copies)?;
         if unequal.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
         report::debug(&format!("both sides differ after copy {attempt}; changed meanwhile?"));
     }
@@ -50,7 +51,7 @@ pub(crate) fn apply(ctx: &Context<Config>, schemas: &Schemas, new: &Ledger, host
         unequal.iter().map(|d| format!("{}: {} rows on old, {} on new", d.table, d.old_rows, d.new_rows)).collect();
     if in_use(ctx) {
         report::warning(&format!("old changes while it is copied: {}", words.join("; ")));
-        return Ok(());
+        return Ok(true);
     }
     let text = format!("was copied {ATTEMPTS} times, and still differs: {}", words.join("; "));
     Err(stopped(format!("database {}", ctx.config.database), text)

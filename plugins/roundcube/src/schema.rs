@@ -185,12 +185,20 @@ impl Schemas {
         }
     }
 
-    /// Tables of plugins.
-    fn plugins(&self, merging: bool, found: &mut Findings) {
+    /// Whether old has tables of plugins.
+    pub(crate) fn has_plugins(&self) -> bool {
+        !self.theirs().is_empty()
+    }
+
+    fn theirs(&self) -> Vec<&str> {
         let is_own =
             |name: &str| NEEDED.iter().map(|(own, _)| *own).chain(OTHERS).any(|own| own.eq_ignore_ascii_case(name));
-        let theirs: Vec<&str> =
-            self.old.tables.iter().map(|table| table.name.as_str()).filter(|name| !is_own(name)).collect();
+        self.old.tables.iter().map(|table| table.name.as_str()).filter(|name| !is_own(name)).collect()
+    }
+
+    /// Tables of plugins.
+    fn plugins(&self, merging: bool, found: &mut Findings) {
+        let theirs = self.theirs();
         if theirs.is_empty() {
             return;
         }

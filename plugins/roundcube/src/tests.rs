@@ -1,6 +1,7 @@
 //! Unit tests of the phase against the test host. What its statements do to real tables is tried on real servers, in
 //! `host/gatekeeper/tests/sql/roundcube.rs`; what Roundcube's own script does, in the lab (`tests/e2e/webmail.rs`).
 
+mod alike;
 mod copies;
 mod findings;
 
@@ -97,6 +98,9 @@ fn host() -> Host {
     host.snapshot("target", Side::New).gives("s1".into());
     host.difference("whole").gives(same());
     host.statement("set-host", Side::New).gives(2);
+    for side in SIDES {
+        host.query("sums", side).holds(["Table", "Checksum"], &[["roundcube.users", "1"]]);
+    }
     host
 }
 

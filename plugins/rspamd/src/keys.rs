@@ -2,10 +2,10 @@
 //! Invariant: nothing that new had is lost; a key of the same name with another content is kept aside.
 
 use rehome_sdk::amount;
-use rehome_sdk::files::{Entry, Kind};
+use rehome_sdk::files::{Comparison, Entry, Kind};
 use rehome_sdk::prelude::*;
 
-use crate::{Config, requests, severity};
+use crate::{Config, changing, requests, severity};
 
 /// The names that new had before the first pass. Begins with a word, for nothing at all cannot be remembered.
 const BEFORE: &str = "keys-of-new-before";
@@ -105,6 +105,10 @@ pub(crate) fn bring(config: &Config) -> Result<(), Failure> {
         let names: Vec<String> = on_new.iter().map(name).collect();
         journal::remember(BEFORE, format!("{HAD}{}", names.join("\n")))?;
     }
+    if lacks(&requests::sync::OWNERS.compare_contents()?) == 0 {
+        return Ok(());
+    }
+    changing()?;
     let report = requests::sync::KEYS.run()?;
     requests::sync::OWNERS.run()?;
     if report.copied > 0 {
@@ -116,11 +120,21 @@ pub(crate) fn bring(config: &Config) -> Result<(), Failure> {
     }
 }
 
-/// What is not as on old: contents, and what rspamd needs to read a key, its owner, group and mode. Not what only new has.
+/// How many keys are not on new as they must be. What only new has does not count.
+fn lacks(comparison: &Comparison) -> u64 {
+    comparison.missing + comparison.different
+}
+
+/// What is not as on old: contents, and what rspamd needs to read a key, its owner, group and mode.
 fn wrong() -> Result<Vec<String>, Failure> {
     let comparison = requests::sync::OWNERS.compare_contents()?;
-    let found = comparison.missing + comparison.different;
-    Ok(comparison.examples.into_iter().filter(|example| found > 0 && !example.contains("only on the target")).collect())
+    let found = lacks(&comparison);
+    if found == 0 {
+        return Ok(Vec::new());
+    }
+    let only_on_new = |example: &String| example.contains("only on the target");
+    let named: Vec<String> = comparison.examples.into_iter().filter(|example| !only_on_new(example)).collect();
+    Ok(if named.is_empty() { vec![format!("{} differ", amount(found, "file", "files"))] } else { named })
 }
 
 pub(crate) fn verify(ctx: &Context<Config>, found: &mut Findings) -> Result<(), Failure> {

@@ -9,7 +9,7 @@ use rehome_sdk::prelude::*;
 use rehome_sdk::redis::Differences;
 use serde_json::Value;
 
-use crate::{Config, ready, requests, severity, told};
+use crate::{Config, changing, ready, requests, severity, told};
 
 /// Remembered: what old had learned when it was last copied.
 const BROUGHT: &str = "learned-by-old";
@@ -111,30 +111,42 @@ pub(crate) fn preview(ctx: &Context<Config>, forecast: &mut Forecast) -> Result<
     Ok(())
 }
 
+/// Compares first: what is alike is not copied. Only whether a key expires is compared, not when: times to live that old has
+/// moved on since the last copy come with the next key that differs.
 pub(crate) fn bring(ctx: &Context<Config>) -> Result<(), Failure> {
     if !ctx.config.learned.is_empty() {
-        let mut left = 0;
-        for _ in 0..PASSES {
-            let keys: u64 = requests::redis_copy::LEARNED.run()?.iter().map(|tally| tally.keys).sum();
-            report::info(&format!("{} of what rspamd learned copied", amount(keys, "key", "keys")));
-            left = behind(&requests::redis_copy::LEARNED.compare()?);
-            if left == 0 {
-                break;
-            }
-        }
-        if left > 0 {
-            report::warning(&format!(
-                "old goes on learning: {} changed while they were copied",
-                amount(left, "key", "keys")
-            ));
-        }
-        // Only to judge later differences by: a controller that does not answer is no reason to stop.
-        if let Ok(count) = told(learned(Side::Old))? {
-            journal::remember(BROUGHT, serde_json::to_string(&count).unwrap_or_default())?;
-        }
+        bring_learned(ctx.stage == Stage::Cutover)?;
     }
-    if !ctx.config.passing.is_empty() {
+    if !ctx.config.passing.is_empty() && behind(&requests::redis_copy::PASSING.compare()?) > 0 {
+        changing()?;
         requests::redis_copy::PASSING.run()?;
+    }
+    Ok(())
+}
+
+fn bring_learned(for_good: bool) -> Result<(), Failure> {
+    let mut left = behind(&requests::redis_copy::LEARNED.compare()?);
+    if left == 0 && !for_good && journal::recall(BROUGHT)?.is_some() {
+        return Ok(());
+    }
+    for _ in 0..PASSES {
+        if left == 0 {
+            break;
+        }
+        changing()?;
+        let keys: u64 = requests::redis_copy::LEARNED.run()?.iter().map(|tally| tally.keys).sum();
+        report::info(&format!("{} of what rspamd learned copied", amount(keys, "key", "keys")));
+        left = behind(&requests::redis_copy::LEARNED.compare()?);
+    }
+    if left > 0 {
+        report::warning(&format!(
+            "old goes on learning: {} changed while they were copied",
+            amount(left, "key", "keys")
+        ));
+    }
+    // Only to judge later differences by: a controller that does not answer is no reason to stop.
+    if let Ok(count) = told(learned(Side::Old))? {
+        journal::remember(BROUGHT, serde_json::to_string(&count).unwrap_or_default())?;
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! The rspamd phase: what rspamd has learned (Redis), the keys that sign (DKIM) and their selectors, from old to new. Twice in
-//! a plan: ahead, while old goes on learning, and in the cutover. Invariant: old is only read, and keys of new's Redis that no
-//! pattern names are not touched. `learned` knows Redis, `keys` and `selectors` the files, `signing` the settings, `published` DNS.
+//! a plan: ahead, while old goes on learning, and in the cutover, where what is alike already costs a look and no more.
+//! Invariant: old is only read, and keys of new's Redis that no pattern names are not touched.
+//! `learned` knows Redis, `keys` and `selectors` the files, `signing` the settings, `published` DNS.
 
 mod keys;
 mod learned;
@@ -33,6 +34,10 @@ pub struct Config {
 
 /// Remembered once the pass of the cutover is done: passes before it are compared no more.
 const LAST_PASS: &str = "last-pass";
+/// Remembered from before the first change until rspamd on new has read what changed.
+const DUE: &str = "reload-is-due";
+/// What an `apply` that had something to bring took is remembered under this name.
+const BRINGING: &str = "bringing";
 
 impl Phase for Rspamd {
     type Config = Config;
@@ -50,18 +55,31 @@ impl Phase for Rspamd {
     }
 
     fn preview(ctx: &Context<Config>) -> Result<Forecast, Failure> {
-        let mut forecast = Forecast::default();
-        keys::preview(&ctx.config, &mut forecast)?;
-        selectors::preview(&ctx.config, &mut forecast)?;
-        learned::preview(ctx, &mut forecast)?;
+        let (mut forecast, looking) = clock::timed(|| {
+            let mut forecast = Forecast::default();
+            keys::preview(&ctx.config, &mut forecast)?;
+            selectors::preview(&ctx.config, &mut forecast)?;
+            learned::preview(ctx, &mut forecast)?;
+            Ok(forecast)
+        })?;
+        if ctx.stage == Stage::Cutover {
+            forecast.looks_first(looking, took::recall(BRINGING)?);
+        }
         Ok(forecast)
     }
 
     fn apply(ctx: &Context<Config>) -> Result<(), Failure> {
-        keys::bring(&ctx.config)?;
-        selectors::bring(&ctx.config)?;
-        learned::bring(ctx)?;
-        reload()?;
+        let (changed, milliseconds) = clock::timed(|| {
+            keys::bring(&ctx.config)?;
+            selectors::bring(&ctx.config)?;
+            learned::bring(ctx)?;
+            read_anew()
+        })?;
+        if changed {
+            took::remember(BRINGING, milliseconds)?;
+        } else {
+            report::info("keys, selectors and what rspamd learned are on new as on old: nothing to bring");
+        }
         if ctx.stage == Stage::Cutover { journal::remember(LAST_PASS, "done") } else { Ok(()) }
     }
 
@@ -83,6 +101,7 @@ impl Phase for Rspamd {
         selectors::back()?;
         keys::back(&ctx.config)?;
         reload()?;
+        journal::forget(DUE)?;
         journal::forget(LAST_PASS)
     }
 }
@@ -92,12 +111,32 @@ fn severity(ctx: &Context<Config>) -> Severity {
     if ctx.stage == Stage::Cutover { Severity::Blocker } else { Severity::Warning }
 }
 
+/// Before anything on new is changed: whoever is cut off after that has rspamd read it the next time.
+fn changing() -> Result<(), Failure> {
+    if journal::recall(DUE)?.is_none() { journal::remember(DUE, "yes") } else { Ok(()) }
+}
+
+/// Has rspamd read what has changed since it last did. Answers whether anything had.
+fn read_anew() -> Result<bool, Failure> {
+    if journal::recall(DUE)?.is_none() {
+        must_run("does not run")?;
+        return Ok(false);
+    }
+    reload()?;
+    journal::forget(DUE)?;
+    Ok(true)
+}
+
 /// Reloading keeps the sockets open: no mail passes unsigned or is turned away meanwhile.
 fn reload() -> Result<(), Failure> {
     requests::exec::RELOAD.on(Side::New).run()?;
+    must_run("does not run after it was reloaded")
+}
+
+fn must_run(otherwise: &str) -> Result<(), Failure> {
     match runs(Side::New)? {
         true => Ok(()),
-        false => Err(stopped("rspamd on new", "does not run after it was reloaded")
+        false => Err(stopped("rspamd on new", otherwise)
             .hint("`journalctl -u rspamd` on new says why; then run `rehome apply` again")),
     }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use rehome_sdk::prelude::*;
 
 use crate::signing::Signing;
-use crate::{Config, requests, severity};
+use crate::{Config, changing, requests, severity};
 
 /// The map of a side, and lines that are not `DOMAIN SELECTOR`.
 #[derive(Default)]
@@ -32,6 +32,12 @@ impl Map {
         Ok(map)
     }
 
+    /// Whether there is nothing in it to bring or to tell: then it does not matter whether rspamd uses it, which takes rspamd
+    /// longer to say.
+    fn is_in(&self, other: &Map) -> bool {
+        self.not_in(other).is_empty() && self.odd.is_empty()
+    }
+
     /// Entries of `self` that another map has not, or otherwise.
     fn not_in<'a>(&'a self, other: &Map) -> Vec<(&'a String, &'a String)> {
         self.selectors.iter().filter(|(domain, selector)| other.selectors.get(*domain) != Some(*selector)).collect()
@@ -44,10 +50,10 @@ fn is_used() -> Result<bool, Failure> {
 }
 
 pub(crate) fn preview(config: &Config, forecast: &mut Forecast) -> Result<(), Failure> {
-    if !is_used()? {
+    let (old, new) = (Map::of(Side::Old)?, Map::of(Side::New)?);
+    if old.is_in(&new) || !is_used()? {
         return Ok(());
     }
-    let (old, new) = (Map::of(Side::Old)?, Map::of(Side::New)?);
     for (domain, selector) in old.not_in(&new) {
         let before = new.selectors.get(domain).cloned().unwrap_or("no selector".into());
         forecast.change(format!("{} on new, {domain}", config.selector_map), before, selector);
@@ -56,16 +62,17 @@ pub(crate) fn preview(config: &Config, forecast: &mut Forecast) -> Result<(), Fa
 }
 
 pub(crate) fn bring(config: &Config) -> Result<(), Failure> {
-    if !is_used()? {
+    let (old, new) = (Map::of(Side::Old)?, Map::of(Side::New)?);
+    if old.is_in(&new) || !is_used()? {
         return Ok(());
     }
-    let (old, new) = (Map::of(Side::Old)?, Map::of(Side::New)?);
     for line in &old.odd {
         report::warning(&format!("{} on old: `{line}` is not `DOMAIN SELECTOR`, and is left out", config.selector_map));
     }
     if old.not_in(&new).is_empty() {
         return Ok(());
     }
+    changing()?;
     let mut all = new.selectors;
     all.extend(old.selectors.clone());
     requests::file::SELECTOR_MAP.on(Side::New).put_rows(all.iter().map(|(domain, selector)| [domain, selector]))?;

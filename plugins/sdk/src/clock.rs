@@ -7,6 +7,18 @@ pub fn now() -> u64 {
     host::clock::now()
 }
 
+/// Milliseconds since this call of the phase began. Unlike [`now`] it never jumps.
+pub fn elapsed() -> u64 {
+    host::clock::elapsed()
+}
+
+/// Does something, and answers how many milliseconds it took as well.
+pub fn timed<T>(work: impl FnOnce() -> Result<T, Failure>) -> Result<(T, u64), Failure> {
+    let begun = elapsed();
+    let done = work()?;
+    Ok((done, elapsed().saturating_sub(begun)))
+}
+
 /// At most 60,000 ms. To wait longer, return [`crate::Failure::Waiting`] with a moment.
 pub fn sleep(milliseconds: u32) -> Result<(), Failure> {
     host::clock::sleep(milliseconds)

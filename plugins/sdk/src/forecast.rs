@@ -24,6 +24,22 @@ impl Forecast {
         &mut self.changes[last]
     }
 
+    /// Services stand still so many milliseconds longer because of this phase. Only what was measured: the preview adds up
+    /// what the phases know, and says so.
+    pub fn stands_still(&mut self, milliseconds: u64) {
+        let known = self.cutover_milliseconds.unwrap_or_default();
+        self.cutover_milliseconds = Some(known.saturating_add(milliseconds));
+    }
+
+    /// The same of a phase that looks first, and does nothing where nothing differs: it takes as long as the look that was made
+    /// for this forecast, else what doing it took the last time, if it was ever done.
+    pub fn looks_first(&mut self, looking: u64, doing: Option<u64>) {
+        let known = if self.changes.is_empty() { Some(looking) } else { doing };
+        if let Some(milliseconds) = known {
+            self.stands_still(milliseconds);
+        }
+    }
+
     /// What cannot be known before an earlier phase has run.
     pub fn not_yet(&mut self, what: impl Into<String>) {
         self.not_known_yet.push(what.into());

@@ -77,12 +77,13 @@ pub mod sql;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod test;
 mod text;
+pub mod took;
 mod words;
 
 pub use findings::Findings;
 pub use forecast::{Change, Forecast};
 pub use phase::{Context, Exported, Phase};
-pub use text::{amount, bytes, lines};
+pub use text::{amount, bytes, lines, span};
 pub use wit_bindgen;
 pub use words::{Failure, Finding, Gate, SIDES, Severity, Side, Stage, Tool, Unknown, stopped};
 
@@ -96,7 +97,7 @@ use test::imports as host;
 pub mod prelude {
     pub use crate::{
         Change, Context, Failure, Finding, Findings, Forecast, Gate, Phase, SIDES, Severity, Side, Stage, Tool, clock,
-        journal, lines, report, stopped,
+        journal, lines, report, stopped, took,
     };
     pub use serde::Deserialize;
 }

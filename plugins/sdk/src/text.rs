@@ -31,6 +31,17 @@ pub fn amount(count: u64, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 
+/// `40 ms`, `1.2 s`, `3 min 20 s`, `2 h 5 min`: what something took.
+pub fn span(milliseconds: u64) -> String {
+    let seconds = milliseconds / 1000;
+    match seconds {
+        0 => format!("{milliseconds} ms"),
+        1..60 => format!("{seconds}.{} s", milliseconds % 1000 / 100),
+        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -48,5 +59,6 @@ mod tests {
         assert_eq!(bytes(999_999), "1.0 MB");
         assert_eq!(amount(1, "mailbox", "mailboxes"), "1 mailbox");
         assert_eq!(amount(0, "mailbox", "mailboxes"), "0 mailboxes");
+        assert_eq!([0, 950, 1200, 61_000, 7_500_000].map(span), ["0 ms", "950 ms", "1.2 s", "1 min 1 s", "2 h 5 min"]);
     }
 }

@@ -105,13 +105,26 @@ fn sum(ui: &Ui, preview: &Preview) {
         Previewed::Forecast(forecast) => forecast.changes.iter().any(|change| !change.reversible),
         _ => false,
     });
-    let still = match preview.cutover_milliseconds() {
-        0 => "how long services will stand still is not known yet".to_string(),
-        known => format!("services stand still for about {}, as far as is known", words::duration(known)),
-    };
-    ui.say(Text::new(still).into());
+    if preview.cutover_pending() {
+        ui.say(Text::new(standstill(preview)).into());
+    }
     if irreversible {
         ui.say(Text::red("irreversible").plain(" changes cannot be taken back by `undo`").into());
     }
     ui.say(Text::dim("nothing was changed; next: `rehome apply`").into());
+}
+
+/// How long services will stand still, and which phases have measured it.
+fn standstill(preview: &Preview) -> String {
+    let Some(sum) = preview.cutover_milliseconds() else {
+        return "how long services will stand still is not known yet: phases measure it while users still work".into();
+    };
+    let parts = preview.standstills().filter(|(_, milliseconds)| *milliseconds > 0);
+    let parts: Vec<String> = parts.map(|(phase, took)| format!("{phase} {}", words::duration(took))).collect();
+    match parts.as_slice() {
+        [] => "services stand still for no time that could be measured".into(),
+        parts => {
+            format!("services stand still for about {}, as measured: {}", words::duration(sum), words::list(parts))
+        }
+    }
 }

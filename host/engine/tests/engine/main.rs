@@ -5,4 +5,5 @@ mod approval;
 mod common;
 mod gates;
 mod plan;
+mod preview;
 mod undo;

@@ -98,6 +98,10 @@ async fn ledger(lab: &Lab, side: SideName) -> Vec<String> {
     rows.rows.iter().map(|row| row.iter().map(word).collect::<Vec<_>>().join(" ")).collect()
 }
 
+async fn sums(lab: &Lab) -> Vec<Vec<SqlValue>> {
+    lab.session(Verb::Preview, 1).query("sums", SideName::Old, &[]).await.unwrap().rows
+}
+
 async fn set_host(lab: &Lab, suffix: &str) -> [u64; 2] {
     let (old, new) = (text("webmail.old.example"), text("webmail.new.example"));
     let kept = lab.apply().execute(&format!("keep-former{suffix}"), SideName::New, &[old.clone(), new.clone()]).await;
@@ -139,6 +143,31 @@ async fn whole_tables_of_an_older_version_are_brought_up_and_their_users_are_fou
     assert_eq!(found, sorted);
     at.sql(SideName::New, "INSERT INTO collected_addresses (user_id, email, type) VALUES (5, 'x', 1)");
     assert_eq!(at.sql(SideName::New, "SELECT value FROM system WHERE name = 'roundcube-version'"), "2022081200");
+}
+
+#[tokio::test]
+async fn each_change_that_users_make_shows_in_the_sums_and_tables_that_are_missing_are_no_failure() {
+    let Some(at) = Databases::new("").await else { return };
+    let lab = at.phase("roundcube", "").await;
+    at.sql(SideName::Old, &schema("old.sql"));
+    at.sql(SideName::Old, PEOPLE);
+    let mut last = sums(&lab).await;
+    assert_eq!(last.len(), 12, "a row for each table, also for those that old does not have");
+    assert_eq!(last, sums(&lab).await, "looking changes nothing");
+    for change in [
+        "UPDATE contacts SET del = 1 WHERE contact_id = 3",
+        "UPDATE contactgroupmembers SET contact_id = 3 WHERE contactgroup_id = 6",
+        "UPDATE searches SET data = 'y'",
+        "UPDATE identities SET signature = 'x' WHERE user_id = 9",
+        "UPDATE filestore SET data = 'bmV3'",
+        "UPDATE dictionary SET data = 'bar' WHERE user_id IS NULL",
+        "UPDATE users SET last_login = '2025-01-01 00:00:00' WHERE user_id = 9",
+    ] {
+        at.sql(SideName::Old, change);
+        let now = sums(&lab).await;
+        assert_ne!(now, last, "{change}");
+        last = now;
+    }
 }
 
 #[tokio::test]

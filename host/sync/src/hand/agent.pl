@@ -1,6 +1,6 @@
 # The far hand of rehome: works inside one folder, for a program that sends it frames on stdin.
 # Invariant: every path is opened part by part from the root's handle with O_NOFOLLOW, and only bare names are acted on.
-# perl 5.14 and perl-base are enough (Debian 7). The frames are described in wire.rs; local*.rs do the same in Rust.
+# perl 5.14, perl-base and coreutils are enough (Debian 7). The frames are described in wire.rs; local*.rs do the same in Rust.
 use strict;
 use Fcntl qw(:DEFAULT :flock :mode);
 use POSIX qw(EACCES EAGAIN EEXIST EIO ELOOP ENOENT ENOTDIR EPERM EROFS EXDEV);
@@ -141,7 +141,7 @@ sub group_name {
 
 # Attributes: a hash of names and values; an ACL is text with names in it, see attributes.rs
 
-my ($MOST_ATTRIBUTES, $E2BIG, $ERANGE, $ENODATA, $EOPNOTSUPP) = (256 * 1024, 7, 34, 61, 95);
+my ($MOST_ATTRIBUTES, $E2BIG, $ERANGE, $ENOSYS, $ENODATA, $EOPNOTSUPP) = (256 * 1024, 7, 34, 38, 61, 95);
 
 sub whole { # what a call writes into a buffer that is large enough; undef where there is nothing such
     my ($number, @words) = @_;
@@ -334,6 +334,71 @@ sub fetch {
     my $changed = $left > 0 || $after[7] != $before[7] || $after[9] != $before[9] || $after[13] != $before[13];
     tell_back('c', $changed ? 1 : 0);
 }
+
+# Hashes (SHA-256). Digest::SHA comes with perl and not with perl-base; then it is sha256sum, which opens the files anew by
+# the numbers of their handles, never by a path, and perhaps leaves a time of access.
+
+sub to_hash { # the handle of a regular file, and what it is; nothing where it cannot be read
+    my ($file) = @_;
+    my $whole = eval {
+        my $handle = open_quietly(place($file));
+        my @stat = look($handle);
+        fault('regular') if !S_ISREG($stat[2]);
+        [$handle, @stat];
+    };
+    die $@ if !$whole && !ref $@;
+    return $whole;
+}
+sub is_as_before {
+    my ($handle, @before) = @{ $_[0] };
+    my @after = eval { look($handle) };
+    return @after && $after[7] == $before[7] && $after[9] == $before[9] && $after[13] == $before[13];
+}
+sub hash_by_perl {
+    my ($handle, @stat) = @{ $_[0] };
+    my ($sha, $left) = (Digest::SHA->new(256), $stat[7]);
+    while ($left > 0) {
+        my $got = sysread($handle, my $piece, $left < $PIECE ? $left : $PIECE);
+        if (!defined $got) { next if $!{EINTR}; return '' }
+        return '' if !$got;
+        $left -= $got;
+        $sha->add($piece);
+    }
+    return $sha->digest;
+}
+sub hashes_by_program { # by number of the handle
+    my @numbers = map { fcntl($_->[0], F_SETFD, 0); fileno($_->[0]) } @_;
+    return {} if !@numbers;
+    my $child = open(my $pipe, '-|');
+    defined $child or system_fault();
+    if (!$child) {
+        open(STDERR, '>', '/dev/null');
+        exec('sha256sum', '--', map { "/proc/self/fd/$_" } @numbers);
+        POSIX::_exit(127);
+    }
+    my %hashes;
+    while (my $line = <$pipe>) {
+        $hashes{$2} = pack('H64', $1) if $line =~ m{\A([0-9a-f]{64}) [ *]/proc/self/fd/([0-9]+)$};
+    }
+    # A file that cannot be read has no line, which is an answer; a program that is not there is none.
+    fault("E$ENOSYS") if !close($pipe) && $? >> 8 == 127;
+    return \%hashes;
+}
+sub tell_hashes {
+    my @files = map { scalar to_hash($_) } @_;
+    my $by_perl = $old eq '' && eval { require Digest::SHA; 1 };
+    my $hashes = $by_perl ? {} : hashes_by_program(grep { $_ } @files);
+    my $hash = sub { $by_perl ? hash_by_perl($_[0]) : $hashes->{ fileno($_[0][0]) } };
+    my @told;
+    for my $file (@files) {
+        my $told = $file ? $hash->($file) : undef;
+        push @told, defined $told && is_as_before($file) ? $told : '';
+    }
+    tell_back('x', @told);
+}
+
+# Writing
+
 sub begin {
     my ($path) = @_;
     $writing = { path => $path };
@@ -562,6 +627,7 @@ my %requests = (
     i => [\&find_links, 1],
     C => [sub { tell_back('t', now()) }, 0],
     R => [\&fetch, 0],
+    G => [\&tell_hashes, 0],
     Y => [\&make_symlink, 1],
     M => [\&move, 1],
     H => [\&add_link, 1],

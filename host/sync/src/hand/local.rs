@@ -1,6 +1,6 @@
 //! The local hand: works in a tree of this machine as this user, on a thread of its own.
 //! Invariant: every path is opened component by component from the root's handle with O_NOFOLLOW, and only bare names
-//! are acted on; so a symbolic link swapped in on the way leads nowhere. What each request does: `local_list`, `local_write`, `local_files`, `local_durable`.
+//! are acted on; so a symbolic link swapped in on the way leads nowhere. What each request does: `local_list`, `local_write`, `local_hash`, `local_files`, `local_durable`.
 
 use super::local_durable::Durable;
 use super::local_write::Writing;
@@ -115,6 +115,7 @@ impl Local {
             Request::Links { below, inodes } => self.find_links(&below, &inodes, replies)?,
             Request::Clock => return clock(),
             Request::Fetch { file, most, ripen } => return self.fetch(&file, most, ripen, replies),
+            Request::Hash(files) => return Ok(self.hash(&files)),
             Request::Begin(path) => self.begin(&path),
             Request::Data(piece) => self.more(&piece),
             Request::Finish { mode, owner, attributes, modified } => {

@@ -52,10 +52,7 @@ impl Local {
             left -= piece.len() as u64;
             tell(replies, Reply::Data(piece))?;
         }
-        let after = fstat(&handle)?;
-        Ok(Reply::Closed {
-            changed: left > 0 || after.st_size != before.st_size || modified(&after) != modified(&before),
-        })
+        Ok(Reply::Closed { changed: left > 0 || is_changed(&before, &fstat(&handle)?) })
     }
 
     pub(super) fn begin(&mut self, path: &[u8]) {
@@ -109,6 +106,11 @@ impl Local {
     pub(super) fn ids(&mut self, owner: Option<&Owner>) -> Result<Option<(u32, u32)>, Fault> {
         owner.map(|owner| Ok((self.names.uid(&owner.user)?, self.names.gid(&owner.group)?))).transpose()
     }
+}
+
+/// Whether a file was written to in between.
+pub(super) fn is_changed(before: &Stat, after: &Stat) -> bool {
+    after.st_size != before.st_size || modified(after) != modified(before)
 }
 
 /// For reading, leaving no trace: no access time where that is allowed, no waiting at a pipe.

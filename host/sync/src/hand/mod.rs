@@ -7,6 +7,7 @@ mod local;
 mod local_attributes;
 mod local_durable;
 mod local_files;
+mod local_hash;
 mod local_list;
 mod local_write;
 mod names;
@@ -75,6 +76,8 @@ pub(crate) enum Request {
         most: u64,
         ripen: bool,
     },
+    /// SHA-256 of regular files, so that their content need not travel: `Hashes`, one each.
+    Hash(Vec<Vec<u8>>),
     /// Begin a new file (must not exist); no reply.
     Begin(Vec<u8>),
     /// More of it; no reply.
@@ -167,7 +170,12 @@ pub(crate) enum Reply {
         changed: bool,
     },
     Space(Space),
+    /// In the order of the files; `None`: it could not be read whole, or was written to meanwhile.
+    Hashes(Vec<Option<Hash>>),
 }
+
+/// A SHA-256.
+pub(crate) type Hash = [u8; 32];
 
 /// Why a request was not done, and where, when that is not plain from the request.
 #[derive(Debug, Clone, PartialEq)]

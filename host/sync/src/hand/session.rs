@@ -166,6 +166,7 @@ pub(crate) fn unexpected(side: &str, reply: &Reply) -> Error {
         Reply::Listed { .. } | Reply::Gone { .. } | Reply::Same { .. } | Reply::Names { .. } => "a listing",
         Reply::Opened { .. } | Reply::Data(_) | Reply::Closed { .. } => "content",
         Reply::Space(_) | Reply::Clock(_) => "a number",
+        Reply::Hashes(_) => "a hash",
     };
     Error::Protocol { side: side.to_owned(), what: format!("{what} was not asked for") }
 }

@@ -2,7 +2,7 @@
 //! Invariant: whatever comes in is checked for shape here (numbers, counts, limits); its meaning is checked by `listing`.
 //! A field is a length (4 bytes, big-endian) and bytes; numbers are decimal text, so that a 32-bit perl can write them.
 
-use super::{Fault, RawEntry, Reply, Request, Time, Why};
+use super::{Fault, Hash, RawEntry, Reply, Request, Time, Why};
 use crate::attributes::Attributes;
 use crate::{FolderKey, Kind, Owner, Space};
 use std::collections::HashMap;
@@ -37,6 +37,7 @@ pub(super) fn encode(request: &Request) -> Vec<u8> {
         }
         Request::Clock => frame(b'C', &[]),
         Request::Fetch { file, most, ripen } => frame(b'R', &[file, &number(*most), flag(*ripen)]),
+        Request::Hash(files) => frame(b'G', &slices(files)),
         Request::Begin(path) => frame(b'W', &[path]),
         Request::Data(piece) => raw_frame(b'D', piece),
         Request::Finish { mode, owner, attributes, modified } => {
@@ -175,6 +176,9 @@ impl Decoder {
                 let inodes = if parse::<u64>(all)? == 0 { u64::MAX } else { parse(inodes)? };
                 Ok(Reply::Space(Space { bytes: parse(bytes)?, inodes }))
             }
+            (b'x', hashes) => {
+                Ok(Reply::Hashes(hashes.iter().map(|field| parse_hash(field)).collect::<Result<_, _>>()?))
+            }
             _ => Err("a frame of unknown shape"),
         }
     }
@@ -253,6 +257,14 @@ pub(super) fn parse<T: std::str::FromStr>(field: &[u8]) -> Result<T, Refused> {
     text.parse().map_err(|_| "a number that is none, or too large")
 }
 
+/// 32 bytes; none for a file that has no hash.
+fn parse_hash(field: &[u8]) -> Result<Option<Hash>, Refused> {
+    if field.is_empty() {
+        return Ok(None);
+    }
+    field.try_into().map(Some).map_err(|_| "a hash of another length than SHA-256 has")
+}
+
 /// `E` and an errno, or a word.
 pub(super) fn parse_why(field: &[u8]) -> Result<Why, Refused> {
     Ok(match field {
@@ -287,6 +299,15 @@ mod tests {
         let Reply::Listed { folder, entries } = reply else { panic!("{reply:?}") };
         assert_eq!((folder.as_slice(), entries[0].name.as_slice()), (&b"cur"[..], &b"-\n\xff"[..]));
         assert_eq!((entries[0].size, entries[0].modified, entries[0].inode), (3, (1, 2), (8, 9)));
+    }
+
+    #[test]
+    fn a_hash_has_32_bytes_or_none() {
+        let decode = |fields: &[&[u8]]| Decoder::default().decode(&frame(b'x', fields)[4..]);
+        assert_eq!(decode(&[b"", &[7; 32]]), Ok(Reply::Hashes(vec![None, Some([7; 32])])));
+        for wrong in [31, 33, 64] {
+            assert!(decode(&[&vec![7; wrong]]).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@
 )]
 
 mod churn;
+mod contents;
 mod files;
 mod fixture;
 mod hostile;

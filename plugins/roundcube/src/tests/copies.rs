@@ -2,7 +2,7 @@
 
 use super::*;
 
-const WHOLE: [&str; 6] = [
+pub(super) const WHOLE: [&str; 6] = [
     "snapshot.target on new",
     "sql.clear-newer on new",
     "copy.whole",
@@ -23,6 +23,11 @@ fn a_snapshot_comes_first_then_the_tables_the_update_script_and_the_name_of_the_
 #[test]
 fn apply_again_copies_nothing_twice_within_a_run() {
     let mut host = host();
+    host.query("sums", Side::New).anew().fails(Failure::Other(Tool {
+        request: "sql.sums".into(),
+        status: None,
+        diagnostic: "no such statement".into(),
+    }));
     host.apply::<Roundcube>(json!({})).unwrap();
     host.forget_calls();
     host.apply::<Roundcube>(json!({})).unwrap();

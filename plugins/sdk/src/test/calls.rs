@@ -14,9 +14,10 @@ pub struct Call {
 }
 
 impl State {
-    /// Records a call, before it is answered.
+    /// Records a call, before it is answered, and lets it take its time.
     pub(crate) fn record(&mut self, what: &str, values: &[String], effect: Effect) {
         let text = if values.is_empty() { what.to_string() } else { format!("{what}: {}", values.join(", ")) };
+        self.milliseconds += self.each_takes;
         self.calls.push(Call { text, is_effect: effect != Effect::Read });
     }
 }

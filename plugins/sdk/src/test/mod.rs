@@ -67,6 +67,10 @@ pub(crate) struct State {
     journal: BTreeMap<String, Vec<u8>>,
     answers: BTreeMap<String, Answer>,
     milliseconds: u64,
+    /// when the current call began
+    begun: u64,
+    /// how long each request takes
+    each_takes: u64,
     log: Vec<(Level, String)>,
     outputs: Table<Output>,
     moved: Table<Moved>,
@@ -144,6 +148,7 @@ impl Host {
             config: filled.config.to_json(),
         };
         let state = self.state();
+        state.begun = state.milliseconds;
         state.verb = Some(verb);
         state.filled = Some(filled);
         state.yielded.clear();
@@ -213,6 +218,11 @@ impl Host {
     /// Lets so many seconds pass.
     pub fn pass(&mut self, seconds: u64) {
         self.state().milliseconds += seconds * 1000;
+    }
+
+    /// From now on each request takes so many milliseconds: for what a phase measures.
+    pub fn each_takes(&mut self, milliseconds: u64) {
+        self.state().each_takes = milliseconds;
     }
 
     /// The clock: UTC, seconds since 1970.

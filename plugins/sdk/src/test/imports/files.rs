@@ -27,13 +27,14 @@ pub(crate) fn sync(name: &str) -> Result<SyncReport, Failure> {
     })
 }
 
-pub(crate) fn compare(name: &str, _how: Closeness) -> Result<Comparison, Failure> {
+pub(crate) fn compare(name: &str, how: Closeness) -> Result<Comparison, Failure> {
     with(|state| {
         let id = format!("sync.{name}");
         let request = state.manifest().sync.get(name).cloned().ok_or_else(|| missing(&id))?;
         state.allow(&id, None, &Allowed { on: Vec::new(), effect: Effect::Read, verbs: request.verbs })?;
         let what = format!("{id} compare");
-        state.record(&what, &[], Effect::Read);
+        let closely = if how == Closeness::Contents { " contents" } else { "" };
+        state.record(&format!("{what}{closely}"), &[], Effect::Read);
         let scripted = state.comparisons.next(&what, &[]);
         answered(&what, Effect::Read, scripted, || unreachable!("a read needs a script"))
     })
