@@ -38,11 +38,11 @@ pub fn rehome() -> anyhow::Result<PathBuf> {
     Ok(target().join("debug/rehome"))
 }
 
-/// Builds every binary and benchmark for release, in one call, and says where the benchmark `name` is.
+/// Builds every binary and the benchmark `name` for release, in one call, and says where that is.
 /// (`cargo bench` after `cargo build` would link them all a second time.)
 pub fn release_with_bench(name: &str) -> anyhow::Result<PathBuf> {
     let mut command = workspace("build");
-    command.args(["--release", "--bins", "--benches", "--message-format", "json-render-diagnostics"]);
+    command.args(["--release", "--bins", "--bench", name, "--message-format", "json-render-diagnostics"]);
     let output = command.stderr(Stdio::inherit()).output().context("cannot start cargo")?;
     ensure!(output.status.success(), "the release build failed ({})", output.status);
     let text = String::from_utf8(output.stdout)?;

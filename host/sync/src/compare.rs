@@ -38,7 +38,7 @@ pub async fn compare(
     let mut right = target.session().await?;
     let mut skipped = Vec::new();
     let (source_listing, target_listing) =
-        scope::list_both(&mut left, &mut right, &options.scope, &[], &mut skipped).await?;
+        scope::list_both(&mut left, &mut right, &options.scope, &mut skipped).await?;
     let layout = Layout::find(options.strategy, [&source_listing, &target_listing]);
     // As if everything were allowed: what is not, differs all the same.
     let exact = left.exact && right.exact;

@@ -6,6 +6,7 @@ use crate::hand::{ASIDE, RawEntry};
 use crate::temporary::is_temporary;
 use crate::{Entry, Error, FolderKey, Kind, RelativePath, escape, path};
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 /// More than any tree that fits on one machine's mail disk; a side that never stops listing is stopped here.
 pub(crate) const MOST_ENTRIES: usize = 20_000_000;
@@ -71,6 +72,9 @@ impl Listing {
     }
 }
 
+/// Leaves, and what they were on one side; none: their names have to be told.
+pub(crate) type Keys = HashMap<Vec<u8>, Option<FolderKey>>;
+
 /// Takes answers until a listing is complete.
 pub(crate) struct Collector {
     side: String,
@@ -79,7 +83,7 @@ pub(crate) struct Collector {
     expected: HashMap<Vec<u8>, u32>,
     keep_own: bool,
     /// What the hand was told to know.
-    known: HashMap<Vec<u8>, Option<FolderKey>>,
+    known: Arc<Keys>,
     /// What those of them are now that were listed as folders.
     keys: HashMap<Vec<u8>, FolderKey>,
     /// Entries that were told, kept or not.
@@ -94,7 +98,7 @@ impl Collector {
             limit,
             expected: HashMap::new(),
             keep_own: false,
-            known: HashMap::new(),
+            known: Arc::default(),
             keys: HashMap::new(),
             told: 0,
             listing: Listing::default(),
@@ -115,8 +119,13 @@ impl Collector {
     }
 
     /// The hand knows these.
-    pub(crate) fn know(&mut self, leaves: impl IntoIterator<Item = (Vec<u8>, Option<FolderKey>)>) {
-        self.known = leaves.into_iter().collect();
+    pub(crate) fn know(&mut self, leaves: Arc<Keys>) {
+        self.known = leaves;
+    }
+
+    /// How many entries and names were told so far.
+    pub(crate) fn told(&self) -> usize {
+        self.told
     }
 
     /// A known leaf is what it was.

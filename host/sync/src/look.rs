@@ -2,9 +2,12 @@
 //! Invariant: what a hand answers goes through `listing` before anybody uses it.
 //! Used by `tree` and by passes (`pass::scope`).
 
-use crate::hand::{Incoming, Reply, Request, Session, explain, unexpected};
+use crate::hand::{Incoming, Outgoing, Reply, Request, Session, explain, unexpected};
 use crate::listing::{Collector, Listing, Names};
 use crate::{Entry, Error, RelativePath};
+
+/// Requests for listings that are on their way at a time: fewer than a hand queues, so that nobody waits for the other.
+pub(crate) const LISTINGS: usize = 16;
 
 /// Lists one folder into a collector.
 pub(crate) async fn collect(
@@ -13,18 +16,71 @@ pub(crate) async fn collect(
     below: &RelativePath,
     depth: u32,
 ) -> Result<(), Error> {
+    let (ask, replies) = session.halves();
+    ask_for_listing(ask, collector, below, depth, false).await;
+    hear_listing(replies, collector, below).await
+}
+
+/// Lists many folders into a collector, asked for at the same time. One that is gone by now is noted as gone.
+pub(crate) async fn collect_all(
+    session: &mut Session,
+    collector: &mut Collector,
+    folders: &[RelativePath],
+    depth: u32,
+) -> Result<(), Error> {
+    let (ask, replies) = session.halves();
+    let mut asked = 0;
+    for (heard, folder) in folders.iter().enumerate() {
+        while asked < folders.len().min(heard + LISTINGS) {
+            ask_for_listing(ask, collector, &folders[asked], depth, false).await;
+            asked += 1;
+        }
+        hear_listing_or_gone(replies, collector, folder).await?;
+    }
+    Ok(())
+}
+
+/// `pruned`: of leaves that the hand was told to know only what is new about them.
+pub(crate) async fn ask_for_listing(
+    ask: &Outgoing,
+    collector: &mut Collector,
+    below: &RelativePath,
+    depth: u32,
+    pruned: bool,
+) {
     collector.expect(below.as_bytes(), depth);
-    session.send(Request::List { below: below.as_bytes().to_vec(), depth }).await;
+    // When the hand has ended, whoever hears its replies is told why.
+    let _ = ask.send(Request::List { below: below.as_bytes().to_vec(), depth, pruned }).await;
+}
+
+pub(crate) async fn hear_listing(
+    replies: &mut Incoming,
+    collector: &mut Collector,
+    below: &RelativePath,
+) -> Result<(), Error> {
     loop {
-        match session.next().await? {
+        match replies.next().await? {
             Reply::Listed { folder, entries } => collector.take(&folder, entries)?,
             Reply::Gone { folder } => collector.gone(&folder)?,
             Reply::Same { folder } => collector.same(&folder)?,
             Reply::Names { folder, names } => collector.names(&folder, names)?,
             Reply::Done => return Ok(()),
-            Reply::Failed(fault) => return Err(explain(session.side(), "list", below.as_bytes(), &fault)),
-            other => return Err(unexpected(session.side(), &other)),
+            Reply::Failed(fault) => return Err(explain(replies.side(), "list", below.as_bytes(), &fault)),
+            other => return Err(unexpected(replies.side(), &other)),
         }
+    }
+}
+
+/// The same; a folder that is gone by now, or no folder any more, holds nothing.
+pub(crate) async fn hear_listing_or_gone(
+    replies: &mut Incoming,
+    collector: &mut Collector,
+    below: &RelativePath,
+) -> Result<(), Error> {
+    match hear_listing(replies, collector, below).await {
+        // Of this folder itself: what vanishes below it is told, and is no failure.
+        Err(Error::NotFound { path, .. }) if path == *below => collector.gone(below.as_bytes()),
+        other => other,
     }
 }
 

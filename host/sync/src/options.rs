@@ -56,11 +56,20 @@ pub struct SyncOptions {
     /// into the next time, whatever is known of it. The same idea as git's racy index entries; two seconds are enough for
     /// file systems that keep whole ones.
     pub racy: Duration,
+    /// How many entries of a side are looked at together, as far as folders of two levels (`DOMAIN/USER`) allow: memory
+    /// follows it. Several such parts are under way at a time where there is much to copy.
+    pub part: usize,
     /// Label of the folder where things are set aside: letters, digits, `-`, `_`, `.`; not beginning with `.`.
     pub aside: String,
 }
 
 impl SyncOptions {
+    /// Whether files of this name are dealt with at all.
+    pub(crate) fn selects(&self, name: &[u8]) -> bool {
+        let matches = |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.matches(name));
+        !matches(&self.without) && (self.only.is_empty() || matches(&self.only))
+    }
+
     /// What a pass means by "equal", in words that only say something to a [`State`](crate::State): what it knows from passes
     /// with another meaning is of no use.
     pub fn meaning(&self) -> String {
@@ -86,6 +95,7 @@ impl Default for SyncOptions {
             owner: None,
             set_id: false,
             racy: Duration::from_secs(2),
+            part: 20_000,
             aside: "sync".to_owned(),
         }
     }

@@ -35,6 +35,19 @@ pub struct SyncReport {
 }
 
 impl SyncReport {
+    /// Another one's part in the same pass; `touched` and the time are told at its end.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.examined += other.examined;
+        self.copied += other.copied;
+        self.bytes += other.bytes;
+        self.renamed += other.renamed;
+        self.linked += other.linked;
+        self.corrected += other.corrected;
+        self.set_aside += other.set_aside;
+        self.vanished += other.vanished;
+        self.skipped.extend(other.skipped);
+    }
+
     /// Whether the pass changed anything on the target.
     pub fn changed_nothing(&self) -> bool {
         self.copied + self.renamed + self.linked + self.corrected + self.set_aside == 0 && self.touched.is_empty()

@@ -271,12 +271,12 @@ sub find_links {
     }
 }
 sub list {
-    my ($below, $depth) = @_;
+    my ($below, $depth, $pruned) = @_;
     folder($below);
     my @waiting = ([$below, $depth, '']);
     while (@waiting) {
         my ($path, $depth, $key) = @{ pop @waiting };
-        my $leaf = $key ne '' ? $known{$path} : undef;
+        my $leaf = $pruned && $key ne '' ? $known{$path} : undef;
         if (defined $leaf && $leaf eq $key) { tell_back('s', $path); next }
         # The last one is taken first: `new` before `cur`, so that a message on its way is seen twice rather than never.
         my @inner = eval { defined $leaf ? tell_names($path) : list_folder($path) };

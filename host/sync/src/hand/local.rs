@@ -109,7 +109,7 @@ impl Local {
                 self.ids(Some(&owner))?;
             }
             Request::Stat(path) => self.stat(&path, replies)?,
-            Request::List { below, depth } => self.list(&below, depth, replies)?,
+            Request::List { below, depth, pruned } => self.list(&below, depth, pruned, replies)?,
             Request::Known { first, leaves } => self.know(first, leaves),
             Request::Names(folder) => self.tell_names(&folder, replies)?,
             Request::Links { below, inodes } => self.find_links(&below, &inodes, replies)?,

@@ -33,11 +33,11 @@ impl Local {
         self.known.extend(leaves);
     }
 
-    pub(super) fn list(&mut self, below: &[u8], depth: u32, replies: &Replies) -> Result<(), Fault> {
+    pub(super) fn list(&mut self, below: &[u8], depth: u32, pruned: bool, replies: &Replies) -> Result<(), Fault> {
         self.folder(below)?;
         let mut waiting = vec![(below.to_vec(), depth, None)];
         while let Some((folder, depth, key)) = waiting.pop() {
-            let told = match (key.is_some(), self.known.get(&folder)) {
+            let told = match (pruned && key.is_some(), self.known.get(&folder)) {
                 (true, Some(known)) if *known == key => {
                     tell(replies, Reply::Same { folder: folder.clone() }).map(|()| Inner::new())
                 }

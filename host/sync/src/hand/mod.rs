@@ -48,13 +48,14 @@ pub(crate) enum Request {
     Know(Owner),
     /// One entry: `Listed` with one, then `Done`.
     Stat(Vec<u8>),
-    /// Everything below, `depth` levels: `Listed` and `Gone`, then `Done`.
+    /// Everything below, `depth` levels: `Listed` and `Gone`, then `Done`. `pruned`: of known leaves only what `Known` says.
     List {
         below: Vec<u8>,
         depth: u32,
+        pruned: bool,
     },
     /// Folders that hold only files, and what they were when they were last dealt with; replaces what was told before if
-    /// `first`. A `List` answers `Same` for one that still is that, and else its names alone.
+    /// `first`. A pruned `List` answers `Same` for one that still is that, and else its names alone.
     Known {
         first: bool,
         leaves: Vec<(Vec<u8>, Option<FolderKey>)>,

@@ -21,7 +21,7 @@ pub(super) fn encode(request: &Request) -> Vec<u8> {
         Request::Space => frame(b'v', &[]),
         Request::Know(owner) => frame(b'k', &[owner.user.as_bytes(), owner.group.as_bytes()]),
         Request::Stat(path) => frame(b't', &[path]),
-        Request::List { below, depth } => frame(b'L', &[below, &number(*depth)]),
+        Request::List { below, depth, pruned } => frame(b'L', &[below, &number(*depth), flag(*pruned)]),
         Request::Known { first, leaves } => {
             let mut fields = vec![flag(*first).to_vec()];
             for (folder, key) in leaves {

@@ -6,45 +6,15 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
-use super::Pass;
+use super::{Part, Pass};
 use crate::hand::Session;
 use crate::listing::{Collector, Listing, Names};
-use crate::look::{clock, collect, find_links, names_of, stat_all};
+use crate::look::{collect, find_links, names_of, stat_all};
 use crate::plan::Plan;
 use crate::temporary::is_temporary;
-use crate::{Entry, Error, FolderKey, Kind, Leaf, RelativePath, Strategy, SyncOptions};
-
-/// What is known at the beginning of a pass.
-#[derive(Default)]
-pub(super) struct Known {
-    leaves: BTreeMap<Vec<u8>, Leaf>,
-    /// The source's clock before anything was listed; none: nothing is to be remembered.
-    began: Option<(i64, u32)>,
-    /// Leaves that turned out to hold more than files.
-    impure: HashSet<Vec<u8>>,
-}
+use crate::{Entry, Error, FolderKey, Kind, Leaf, RelativePath, SyncOptions};
 
 impl Pass<'_> {
-    /// Whether this pass makes both sides equal in a way that a later one can build on.
-    fn remembers(&self) -> bool {
-        let SyncOptions { strategy, add_only, only, .. } = self.options;
-        self.state.keeps() && *strategy == Strategy::Maildir && !add_only && only.is_empty()
-    }
-
-    pub(super) async fn load_known(&mut self) -> Result<(), Error> {
-        if !self.remembers() {
-            return Ok(());
-        }
-        let leaves = self.state.load().await.map_err(|why| Error::Unrecorded { why })?;
-        self.known.leaves = leaves.into_iter().map(|leaf| (leaf.folder.clone(), leaf)).collect();
-        self.known.began = Some(clock(&mut self.source).await?);
-        Ok(())
-    }
-
-    pub(super) fn known_leaves(&self) -> Vec<Leaf> {
-        self.known.leaves.values().cloned().collect()
-    }
-
     /// Puts into the listings what differs in known leaves.
     pub(super) async fn look_into_leaves(&mut self, source: &mut Listing, target: &mut Listing) -> Result<(), Error> {
         let mut told: BTreeSet<RelativePath> = source.leaves.keys().chain(target.leaves.keys()).cloned().collect();
@@ -53,7 +23,7 @@ impl Pass<'_> {
         told.retain(|leaf| {
             match (source.leaves.contains_key(leaf), target.leaves.contains_key(leaf)) {
                 (true, true) if same(source, leaf) && same(target, leaf) => {
-                    let files = self.known.leaves.get(leaf.as_bytes()).map_or(0, |leaf| leaf.files);
+                    let files = self.shared.known.get(leaf.as_bytes()).map_or(0, |leaf| leaf.files);
                     source.unlisted += files;
                     target.unlisted += files;
                     return false;
@@ -131,7 +101,7 @@ impl Pass<'_> {
         target.entries.append(&mut theirs);
         source.sort();
         target.sort();
-        self.known.impure.extend(impure.iter().map(|leaf| leaf.as_bytes().to_vec()));
+        self.impure.extend(impure.iter().map(|leaf| leaf.as_bytes().to_vec()));
         let impure: Vec<RelativePath> = impure.into_iter().collect();
         self.list_whole(&impure, source, target).await
     }
@@ -144,6 +114,9 @@ impl Pass<'_> {
         ours: &mut Vec<Entry>,
         theirs: &mut Vec<Entry>,
     ) -> Result<(), Error> {
+        if self.shared.known.is_empty() {
+            return Ok(());
+        }
         let mut names: HashMap<(u64, u64), u64> = HashMap::new();
         for entry in
             source.entries.iter().chain(ours.iter()).filter(|entry| entry.kind == Kind::File && entry.links > 1)
@@ -161,29 +134,18 @@ impl Pass<'_> {
                 of_account.push(entry.inode);
             }
         }
-        let mut known: HashSet<RelativePath> =
-            source.entries.iter().chain(ours.iter()).map(|e| e.path.clone()).collect();
-        let mut elsewhere = Vec::new();
-        for (account, inodes) in wanted {
-            let found = self.links_below(&account, &inodes, &mut known, ours, theirs).await?;
-            elsewhere.extend(inodes.into_iter().filter(|inode| !found.contains(inode)));
-        }
-        elsewhere.sort_unstable();
-        elsewhere.dedup();
-        if elsewhere.is_empty() {
+        if wanted.is_empty() {
             return Ok(());
         }
-        let everywhere = match self.options.scope.as_slice() {
-            [] => vec![RelativePath::root()],
-            scope => scope.iter().map(|folder| RelativePath::new(folder.as_slice())).collect::<Result<_, _>>()?,
-        };
-        for folder in everywhere {
-            self.links_below(&folder, &elsewhere, &mut known, ours, theirs).await?;
+        let mut known: HashSet<RelativePath> =
+            source.entries.iter().chain(ours.iter()).map(|e| e.path.clone()).collect();
+        for (account, inodes) in wanted {
+            self.links_below(&account, &inodes, &mut known, ours, theirs).await?;
         }
         Ok(())
     }
 
-    /// Of which of these files a name was found that the target has as well.
+    /// Adds the names of these files that the target has as well.
     async fn links_below(
         &mut self,
         below: &RelativePath,
@@ -191,24 +153,23 @@ impl Pass<'_> {
         known: &mut HashSet<RelativePath>,
         ours: &mut Vec<Entry>,
         theirs: &mut Vec<Entry>,
-    ) -> Result<HashSet<(u64, u64)>, Error> {
+    ) -> Result<(), Error> {
         let mut entries = find_links(&mut self.source, below, inodes).await?;
         entries.retain(|entry| entry.kind == Kind::File && !known.contains(&entry.path));
         let paths: Vec<RelativePath> = entries.iter().map(|entry| entry.path.clone()).collect();
-        let mut found = HashSet::new();
         for (entry, there) in entries.into_iter().zip(stat_all(&mut self.target, &paths).await?) {
             let Some(there) = there.filter(|there| there.kind == Kind::File) else { continue };
-            found.insert(entry.inode);
             known.insert(entry.path.clone());
             ours.push(entry);
             theirs.push(there);
         }
-        Ok(found)
+        Ok(())
     }
 
     /// What later passes may build on. Only after everything is durable.
-    pub(super) async fn remember(&mut self, source: &Listing, target: &Listing, plan: &Plan) -> Result<(), Error> {
-        let Some(began) = self.known.began else { return Ok(()) };
+    pub(super) async fn remember(&mut self, part: &Part) -> Result<(), Error> {
+        let Some(began) = self.began else { return Ok(()) };
+        let Part { source, target, plan, .. } = part;
         let doubtful: HashSet<RelativePath> = self
             .report
             .skipped
@@ -216,7 +177,7 @@ impl Pass<'_> {
             .map(|(path, _)| self.layout.unit(path.as_bytes()))
             .chain(self.doubtful.clone())
             .collect();
-        let contents = Contents::of(source, target, &self.layout, &self.known.impure);
+        let contents = Contents::of(source, target, &self.layout, &self.impure);
         let altered = self.altered(source, plan);
         let mut leaves = Vec::new();
         let mut unsure = Vec::new();
@@ -224,7 +185,7 @@ impl Pass<'_> {
             let unit = self.layout.unit(entry.path.join(b"x").as_bytes());
             let source_key =
                 FolderKey::of(entry).filter(|key| !is_racy(key, began, self.options.racy) && !doubtful.contains(&unit));
-            let known = self.known.leaves.get(entry.path.as_bytes());
+            let known = self.shared.known.get(entry.path.as_bytes());
             let files = match source.leaves.get(&entry.path) {
                 Some(Names::Same) if target.leaves.get(&entry.path) == Some(&Names::Same) => {
                     known.map_or(0, |leaf| leaf.files)
@@ -244,27 +205,46 @@ impl Pass<'_> {
             leaves[position].target = now.as_ref().and_then(FolderKey::of);
         }
         let present: HashSet<&[u8]> = leaves.iter().map(|leaf| leaf.folder.as_slice()).collect();
+        let known = part.roots.iter().flat_map(|root| self.known_below(root));
+        let gone: Vec<Vec<u8>> = known.filter(|folder| !present.contains(folder.as_slice())).cloned().collect();
+        drop(present);
+        leaves.retain(|leaf| self.shared.known.get(&leaf.folder) != Some(leaf));
+        self.forget(&gone).await?;
+        if leaves.is_empty() {
+            return Ok(());
+        }
+        self.shared.state.store(&leaves).await.map_err(|why| Error::Unrecorded { why })
+    }
+
+    /// Leaves of parts that neither side has any more.
+    pub(super) async fn forget_what_is_gone(&self, roots: &BTreeSet<RelativePath>) -> Result<(), Error> {
         let in_scope = |folder: &[u8]| {
             self.options.scope.is_empty()
                 || self.options.scope.iter().any(|scope| crate::path::is_within(folder, scope))
         };
-        let gone: Vec<Vec<u8>> = self
-            .known
-            .leaves
-            .keys()
-            .filter(|folder| !present.contains(folder.as_slice()) && in_scope(folder))
-            .cloned()
-            .collect();
-        drop(present);
-        leaves.retain(|leaf| self.known.leaves.get(&leaf.folder) != Some(leaf));
-        let unrecorded = |why| Error::Unrecorded { why };
-        if !gone.is_empty() {
-            self.state.forget(&gone).await.map_err(unrecorded)?;
+        let has_root = |folder: &[u8]| {
+            let mut path = RelativePath::new(folder).unwrap_or_default();
+            while !path.is_root() && !roots.contains(&path) {
+                path = path.parent();
+            }
+            roots.contains(&path)
+        };
+        let known = self.shared.known.keys();
+        let gone: Vec<Vec<u8>> = known.filter(|folder| in_scope(folder) && !has_root(folder)).cloned().collect();
+        self.forget(&gone).await
+    }
+
+    async fn forget(&self, gone: &[Vec<u8>]) -> Result<(), Error> {
+        if gone.is_empty() {
+            return Ok(());
         }
-        if !leaves.is_empty() {
-            self.state.store(&leaves).await.map_err(unrecorded)?;
-        }
-        Ok(())
+        self.shared.state.forget(gone).await.map_err(|why| Error::Unrecorded { why })
+    }
+
+    fn known_below<'known>(&'known self, root: &'known RelativePath) -> impl Iterator<Item = &'known Vec<u8>> {
+        let from = self.shared.known.range(root.as_bytes().to_vec()..).map(|(folder, _)| folder);
+        // In byte order `a.b` comes between `a` and `a/b`.
+        from.take_while(|folder| folder.starts_with(root.as_bytes())).filter(|folder| root_holds(root, folder))
     }
 
     /// Folders of the target that this pass changed itself.
@@ -338,6 +318,10 @@ fn account(path: &RelativePath) -> RelativePath {
     let bytes = path.as_bytes();
     let second = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'/').nth(1);
     RelativePath::new(second.map_or(&b""[..], |(at, _)| &bytes[..at])).unwrap_or_default()
+}
+
+fn root_holds(root: &RelativePath, folder: &[u8]) -> bool {
+    crate::path::is_within(folder, root.as_bytes())
 }
 
 fn is_racy(key: &FolderKey, began: (i64, u32), window: Duration) -> bool {

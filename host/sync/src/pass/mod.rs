@@ -1,23 +1,29 @@
 //! One pass: makes the target equal to the source.
 //! Invariant: killed at any point, the next pass converges: nothing unfinished stands under a final name, names change in
 //! single steps, and what is set aside is never overwritten. The order of things is that of [`crate::plan::Stage`].
-//! `plan` decides, `transfer` moves content, `names` changes names, `scope` lists, `leaves` knows what need not be listed.
+//! `split` and `group` take a large tree apart, `work` deals with the parts; of one part `plan` decides, `transfer` moves
+//! content, `names` changes names, `leaves` knows what need not be listed; `strangers` are hard links between parts.
 
+pub(crate) mod group;
 mod leaves;
 mod names;
 pub(crate) mod scope;
+pub(crate) mod split;
+mod strangers;
 mod transfer;
+mod work;
 
-use crate::hand::{Fault, Request, Session, explain};
+use crate::hand::{Fault, Request, Session, Time, explain};
 use crate::listing::Listing;
 use crate::plan::layout::Layout;
 use crate::plan::{Copy, Extra, NewLink, Plan, Stage, plan};
 use crate::temporary::Temporaries;
 use crate::tree::{check_label, name_owner};
 use crate::{Error, Kind, Observer, Owner, RelativePath, State, SyncOptions, SyncReport, Tree};
-use leaves::Known;
+use group::Group;
 use std::collections::{BTreeSet, HashSet};
 use std::time::Instant;
+use work::Shared;
 
 /// Folders in which something vanished are looked at again this often; then they are left to the next pass.
 const SECOND_LOOKS: u32 = 3;
@@ -30,7 +36,8 @@ const SECOND_LOOKS: u32 = 3;
 /// goes by its number. Dropping the future ends the pass; the next one takes up from there.
 ///
 /// # Errors
-/// [`Error::TooManyDeletes`] before anything was changed; [`Error::UnknownOwner`] likewise; [`Error::Busy`];
+/// [`Error::TooManyDeletes`] before anything was changed; [`Error::UnknownOwner`] likewise, or, in a tree of more than some
+/// hundred thousand files, before anything was changed in an account that needs this owner; [`Error::Busy`];
 /// [`Error::DiskFull`] and whatever else a side reports: then what was done until there stays done.
 pub async fn sync(
     source: &Tree,
@@ -42,46 +49,32 @@ pub async fn sync(
     let started = Instant::now();
     check_label(&options.aside)?;
     source.check_different(target)?;
-    let mut pass = Pass {
-        source: source.session().await?,
-        target: target.writer().await?,
-        options,
-        state,
-        observer,
-        known: Known::default(),
-        temporaries: Temporaries::new(),
-        layout: Layout::default(),
-        report: SyncReport::default(),
-        touched: BTreeSet::new(),
-        changed: HashSet::new(),
-        again: BTreeSet::new(),
-        doubtful: BTreeSet::new(),
-        late: Late::default(),
-        done: 0,
-        total: 0,
-    };
-    pass.run().await?;
-    let Pass { source: looking, target: writing, mut report, touched, .. } = pass;
-    source.give_back(looking);
-    target.release(writing).await?;
-    report.touched = touched.into_iter().map(RelativePath::into_bytes).collect();
+    let shared = Shared::new(source, target, options, state, observer).await?;
+    let mut report = work::run(&shared).await?;
     report.milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     Ok(report)
 }
 
-/// A pass on its way.
+/// Somebody who deals with parts of a tree, one after the other.
 struct Pass<'a> {
     source: Session,
     target: Session,
+    shared: &'a Shared<'a>,
     options: &'a SyncOptions,
-    state: &'a dyn State,
     observer: &'a dyn Observer,
-    known: Known,
     temporaries: Temporaries,
-    layout: Layout,
     report: SyncReport,
     /// Mailboxes, or folders outside of mailboxes, in which something changed.
     touched: BTreeSet<RelativePath>,
+    /// Folders above the parts whose names changed.
+    outer: HashSet<RelativePath>,
+
+    // Of the part that is under way.
+    layout: Layout,
+    /// Leaves that turned out to hold more than files.
+    impure: HashSet<Vec<u8>>,
+    /// The source's clock before anything was listed; none: nothing is to be remembered.
+    began: Option<Time>,
     /// Folders whose names changed, which costs them their time.
     changed: HashSet<RelativePath>,
     /// Mailboxes (folders) to look at again, because something there was not as listed.
@@ -89,8 +82,6 @@ struct Pass<'a> {
     /// Those that ever were.
     doubtful: BTreeSet<RelativePath>,
     late: Late,
-    done: u64,
-    total: u64,
 }
 
 /// What waits for the last stage.
@@ -107,39 +98,97 @@ struct Item {
     former: crate::plan::Former,
 }
 
-impl Pass<'_> {
-    async fn run(&mut self) -> Result<(), Error> {
-        self.load_known().await?;
-        let (scope, known) = (&self.options.scope, self.known_leaves());
-        let listings =
-            scope::list_both(&mut self.source, &mut self.target, scope, &known, &mut self.report.skipped).await?;
-        let (mut source, mut target) = listings;
-        self.look_into_leaves(&mut source, &mut target).await?;
-        let (source, target) = (source, target);
-        self.layout = Layout::find(self.options.strategy, [&source, &target]);
-        let mut plan = plan(&source, &target, self.options, &self.layout, self.exact());
-        if self.deletes() {
-            plan.check_limit(self.options.delete_limit)?;
+/// A part that is listed and planned, and of which nothing was changed yet.
+struct Part {
+    roots: Vec<RelativePath>,
+    source: Listing,
+    target: Listing,
+    plan: Plan,
+    layout: Layout,
+    impure: HashSet<Vec<u8>>,
+    began: Option<Time>,
+}
+
+impl Part {
+    /// Entries that it keeps in memory.
+    fn entries(&self) -> usize {
+        self.source.entries.len() + self.target.entries.len()
+    }
+}
+
+impl<'a> Pass<'a> {
+    fn new(source: Session, target: Session, shared: &'a Shared<'a>) -> Self {
+        Self {
+            source,
+            target,
+            shared,
+            options: shared.options,
+            observer: shared.observer,
+            temporaries: Temporaries::new(),
+            report: SyncReport::default(),
+            touched: BTreeSet::new(),
+            outer: HashSet::new(),
+            layout: Layout::default(),
+            impure: HashSet::new(),
+            began: None,
+            changed: HashSet::new(),
+            again: BTreeSet::new(),
+            doubtful: BTreeSet::new(),
+            late: Late::default(),
         }
-        self.check_owners(&source, &plan).await?;
-        self.report.examined = plan.examined;
+    }
+
+    /// Decides what is to be done in some parts that were listed.
+    async fn prepare(&mut self, group: Group, began: Option<Time>) -> Result<Part, Error> {
+        let Group { roots, mut source, mut target } = group;
+        self.impure = HashSet::new();
+        self.look_into_leaves(&mut source, &mut target).await?;
+        let layout = Layout::find(self.options.strategy, [&source, &target]);
+        let plan = plan(&source, &target, self.options, &layout, self.exact());
+        let impure = std::mem::take(&mut self.impure);
+        let roots = roots.into_iter().map(|root| root.path).collect();
+        let part = Part { roots, source, target, plan, layout, impure, began };
+        self.note_strangers(&part);
+        Ok(part)
+    }
+
+    /// The first half: everything that may not wait for what is inside.
+    async fn begin(&mut self, part: &mut Part) -> Result<(), Error> {
+        self.layout = std::mem::take(&mut part.layout);
+        self.impure = std::mem::take(&mut part.impure);
+        self.began = part.began;
+        self.changed.clear();
+        self.again.clear();
+        self.doubtful.clear();
+        let (source, plan) = (&part.source, &mut part.plan);
+        self.report.examined += plan.examined;
         self.report.vanished += source.gone.len() as u64;
         self.report.skipped.append(&mut plan.skipped);
-        self.total = (plan.copies.len() + plan.renames.len() + plan.links.len()) as u64;
-        self.progress();
-
-        self.announce(self.units_of(&source, &plan)).await?;
-        self.remove_leftovers(&target.leftovers).await?;
+        self.expect(plan);
+        self.announce(self.units_of(source, plan)).await?;
+        self.remove_leftovers(&part.target.leftovers).await?;
         self.clear_conflicts(&plan.conflicts).await?;
-        self.make_folders(&source, &plan.folders).await?;
-        let extras = std::mem::take(&mut plan.extras);
-        self.carry_out(&source, &plan).await?;
+        self.make_folders(source, &plan.folders).await
+    }
+
+    /// The second half: content, names, times; and what later passes may build on.
+    async fn end(&mut self, part: &mut Part) -> Result<(), Error> {
+        let extras = std::mem::take(&mut part.plan.extras);
+        let (source, plan) = (&part.source, &part.plan);
+        self.carry_out(source, plan).await?;
         let extras = if self.deletes() { self.look_before_deleting(extras).await? } else { Vec::new() };
         self.second_looks().await?;
         self.set_extras_aside(extras).await?;
         self.last_stage().await?;
-        self.finish_folders(&source, &plan).await?;
-        self.remember(&source, &target, &plan).await
+        self.finish_folders(source, plan).await?;
+        self.outer.extend(self.changed.iter().filter(|path| source.find(path.as_bytes()).is_none()).cloned());
+        self.remember(part).await
+    }
+
+    /// More work was found.
+    fn expect(&self, plan: &Plan) {
+        self.shared.progress.expect((plan.copies.len() + plan.renames.len() + plan.links.len()) as u64);
+        self.progress();
     }
 
     /// Everything of a plan that concerns files, up to the last stage, which waits.
@@ -193,7 +242,7 @@ impl Pass<'_> {
             let source = scope::list_units(&mut self.source, &units, &self.layout).await?;
             let target = scope::list_units(&mut self.target, &units, &self.layout).await?;
             let plan = plan(&source, &target, self.options, &self.layout, self.exact());
-            self.total += (plan.copies.len() + plan.renames.len() + plan.links.len()) as u64;
+            self.expect(&plan);
             self.announce(self.units_of(&source, &plan)).await?;
             self.carry_out(&source, &plan).await?;
         }
@@ -240,7 +289,7 @@ impl Pass<'_> {
     }
 
     fn progress(&self) {
-        self.observer.progress(self.done, Some(self.total.max(self.done)), self.report.bytes);
+        self.shared.progress.tell(self.observer);
     }
 
     /// Something in the folder of `path` changed on the target.
@@ -257,7 +306,8 @@ impl Pass<'_> {
     }
 
     /// An owner that is missing on the target is found before anything is changed there.
-    async fn check_owners(&mut self, source: &Listing, plan: &Plan) -> Result<(), Error> {
+    async fn check_owners(&mut self, part: &Part) -> Result<(), Error> {
+        let (source, plan) = (&part.source, &part.plan);
         let copied = plan.copies.iter().map(|copy| copy.source).chain(plan.folders.iter().copied());
         let mut owners: Vec<Owner> = Vec::new();
         let corrected = plan.corrections.iter().filter_map(|correction| correction.owner.clone());

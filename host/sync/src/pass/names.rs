@@ -6,7 +6,7 @@ use super::Pass;
 use crate::hand::Request;
 use crate::listing::Listing;
 use crate::plan::{Correction, Extra, NewLink, Plan, Rename};
-use crate::{Error, Kind, RelativePath};
+use crate::{Entry, Error, Kind, RelativePath};
 use std::collections::BTreeSet;
 
 /// Requests that are on their way at a time, between two settlings.
@@ -82,7 +82,7 @@ impl Pass<'_> {
                 match outcome {
                     Ok(()) => {
                         self.report.renamed += 1;
-                        self.done += 1;
+                        self.shared.progress.done(0);
                         self.touch(&rename.from);
                         self.touch(&rename.to);
                     }
@@ -122,7 +122,7 @@ impl Pass<'_> {
             match (&outcome[0], &outcome[1]) {
                 (Ok(()), Ok(())) => {
                     self.report.linked += 1;
-                    self.done += 1;
+                    self.shared.progress.done(0);
                     self.touch(&link.path);
                 }
                 // The file it should be a name of did not arrive, or the name is taken meanwhile.
@@ -199,6 +199,29 @@ impl Pass<'_> {
             match outcome {
                 Err(fault) if !fault.vanished() => {
                     return Err(self.failure("set mode and time of", source.entries[index].path.as_bytes(), &fault));
+                }
+                _ => {}
+            }
+        }
+        self.settle().await
+    }
+
+    /// Folders of the target get the times that these have on the source.
+    pub(super) async fn give_times(&mut self, folders: impl Iterator<Item = Entry>) -> Result<(), Error> {
+        let folders: Vec<Entry> = folders.filter(|entry| entry.kind == Kind::Folder).collect();
+        let request = |entry: &Entry| Request::Meta {
+            path: entry.path.as_bytes().to_vec(),
+            kind: Kind::Folder,
+            mode: None,
+            owner: None,
+            attributes: None,
+            modified: Some(entry.modified),
+        };
+        let outcomes = self.target.each(folders.iter().map(request).collect()).await?;
+        for (entry, outcome) in folders.iter().zip(outcomes) {
+            match outcome {
+                Err(fault) if !fault.vanished() => {
+                    return Err(self.failure("set the time of", entry.path.as_bytes(), &fault));
                 }
                 _ => {}
             }

@@ -3,12 +3,12 @@
 //! A folder of the scope that the source lacks is listed on neither.
 
 use crate::hand::{Request, Session, explain};
-use crate::listing::{Collector, Listing};
+use crate::listing::{Collector, Keys, Listing};
 use crate::look::{collect, names_of, stat};
 use crate::path::{is_within, join, parent_of};
 use crate::plan::Extra;
 use crate::plan::layout::{Layout, base_name};
-use crate::{Entry, Error, FolderKey, Kind, Leaf, RelativePath};
+use crate::{Entry, Error, FolderKey, Kind, RelativePath};
 use std::collections::{BTreeSet, HashSet};
 
 /// Lists the scope on both sides at the same time.
@@ -16,30 +16,25 @@ pub(crate) async fn list_both(
     source: &mut Session,
     target: &mut Session,
     scope: &[Vec<u8>],
-    known: &[Leaf],
     skipped: &mut Vec<(RelativePath, String)>,
 ) -> Result<(Listing, Listing), Error> {
-    let on_source: Vec<Knowledge> = known.iter().map(|leaf| (leaf.folder.clone(), leaf.source)).collect();
-    let on_target: Vec<Knowledge> = known.iter().map(|leaf| (leaf.folder.clone(), leaf.target)).collect();
     let scope = normalise(scope)?;
     let Some(scope) = scope else {
-        return tokio::try_join!(list(source, None, on_source), list(target, None, on_target));
+        return tokio::try_join!(list(source, None), list(target, None));
     };
     let (folders, parents) = present(source, scope, skipped).await?;
     let (_, target_parents) = present(target, folders.clone(), &mut Vec::new()).await?;
-    tokio::try_join!(
-        list(source, Some((&folders, parents)), on_source),
-        list(target, Some((&folders, target_parents)), on_target)
-    )
+    tokio::try_join!(list(source, Some((&folders, parents))), list(target, Some((&folders, target_parents))))
 }
 
-/// A leaf, and what it was on one side.
-type Knowledge = (Vec<u8>, Option<FolderKey>);
 /// Leaves a frame.
 const PORTION: usize = 500;
 
-async fn tell_known(session: &mut Session, known: &[Knowledge]) -> Result<(), Error> {
-    let portions = known.chunks(PORTION).enumerate();
+/// What a hand prunes listings by from now on.
+pub(super) async fn tell_known(session: &mut Session, known: &Keys) -> Result<(), Error> {
+    let mut leaves: Vec<(Vec<u8>, Option<FolderKey>)> = known.iter().map(|(leaf, key)| (leaf.clone(), *key)).collect();
+    leaves.sort_unstable_by(|one, other| one.0.cmp(&other.0));
+    let portions = leaves.chunks(PORTION).enumerate();
     let requests = portions.map(|(at, leaves)| Request::Known { first: at == 0, leaves: leaves.to_vec() });
     for outcome in session.each(requests.collect()).await? {
         outcome.map_err(|fault| explain(session.side(), "tell what is known of", b"", &fault))?;
@@ -48,7 +43,7 @@ async fn tell_known(session: &mut Session, known: &[Knowledge]) -> Result<(), Er
 }
 
 /// The folders of the scope without those that lie in others; `None`: everything.
-fn normalise(scope: &[Vec<u8>]) -> Result<Option<Vec<RelativePath>>, Error> {
+pub(super) fn normalise(scope: &[Vec<u8>]) -> Result<Option<Vec<RelativePath>>, Error> {
     if scope.is_empty() {
         return Ok(None);
     }
@@ -67,7 +62,7 @@ fn normalise(scope: &[Vec<u8>]) -> Result<Option<Vec<RelativePath>>, Error> {
 }
 
 /// Which folders of the scope exist, and the entries of those and of what is above them (also where that is no folder).
-async fn present(
+pub(super) async fn present(
     session: &mut Session,
     scope: Vec<RelativePath>,
     skipped: &mut Vec<(RelativePath, String)>,
@@ -117,17 +112,8 @@ fn ancestors(path: &RelativePath) -> Vec<RelativePath> {
 }
 
 /// Everything below the folders, and those entries besides. A folder that is missing holds nothing.
-async fn list(
-    session: &mut Session,
-    scope: Option<(&[RelativePath], Vec<Entry>)>,
-    known: Vec<Knowledge>,
-) -> Result<Listing, Error> {
+async fn list(session: &mut Session, scope: Option<(&[RelativePath], Vec<Entry>)>) -> Result<Listing, Error> {
     let mut collector = Collector::new(session.side(), usize::MAX);
-    let prunes = !known.is_empty();
-    if prunes {
-        tell_known(session, &known).await?;
-        collector.know(known);
-    }
     match scope {
         None => collect(session, &mut collector, &RelativePath::root(), u32::MAX).await?,
         Some((folders, entries)) => {
@@ -139,10 +125,6 @@ async fn list(
                 collect(session, &mut collector, folder, u32::MAX).await?;
             }
         }
-    }
-    if prunes {
-        // Later listings are of what there is.
-        session.must(Request::Known { first: true, leaves: Vec::new() }, "forget what was known of", b"").await?;
     }
     collector.finish()
 }

@@ -139,7 +139,7 @@ impl Pass<'_> {
                 Ok(()) if is_move => {
                     self.report.copied += 1;
                     self.report.bytes += bytes;
-                    self.done += 1;
+                    self.shared.progress.done(*bytes);
                     self.touch(&item.entry.path);
                 }
                 Ok(()) => {

@@ -9,7 +9,7 @@ mod links;
 
 use crate::attributes::Attributes;
 use crate::listing::Listing;
-use crate::{Entry, Error, Kind, Limit, Owner, Pattern, RelativePath, SyncOptions};
+use crate::{Entry, Error, Kind, Limit, Owner, RelativePath, SyncOptions};
 use layout::Layout;
 use std::collections::HashSet;
 
@@ -108,21 +108,41 @@ pub(crate) struct Plan {
     pub source_files: u64,
 }
 
-impl Plan {
+/// Files (messages) that would be set aside, of how many that the target has, and how many the source has.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Deletes {
+    would: u64,
+    of: u64,
+    source_files: u64,
+}
+
+impl Deletes {
+    /// What one plan would set aside.
+    pub(crate) fn add(&mut self, plan: &Plan) {
+        self.would += plan.would_delete;
+        self.of += plan.deletable;
+        self.source_files += plan.source_files;
+    }
+
+    /// The source has more, which nobody has counted.
+    pub(crate) fn source_has_more(&mut self) {
+        self.source_files += 1;
+    }
+
     /// # Errors
     /// [`Error::TooManyDeletes`].
-    pub(crate) fn check_limit(&self, limit: Limit) -> Result<(), Error> {
+    pub(crate) fn check(&self, limit: Limit) -> Result<(), Error> {
         let allowed = match limit {
             Limit::None => return Ok(()),
             Limit::Count(count) => count,
             // An empty source is a lost mount or a wrong path far more often than a tree without a single file.
             Limit::Percent(_) if self.source_files == 0 => 0,
-            Limit::Percent(percent) => percent_of(percent, self.deletable),
+            Limit::Percent(percent) => percent_of(percent, self.of),
         };
-        if self.would_delete <= allowed {
+        if self.would <= allowed {
             return Ok(());
         }
-        Err(Error::TooManyDeletes { would: self.would_delete, limit: allowed, of: self.deletable })
+        Err(Error::TooManyDeletes { would: self.would, limit: allowed, of: self.of })
     }
 }
 
@@ -176,8 +196,7 @@ pub(crate) fn plan(source: &Listing, target: &Listing, options: &SyncOptions, la
 impl<'a> Planner<'a> {
     /// Whether files of this name are looked at.
     fn selected(&self, name: &[u8]) -> bool {
-        let matches = |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.matches(name));
-        !matches(&self.options.without) && (self.options.only.is_empty() || matches(&self.options.only))
+        self.options.selects(name)
     }
 
     fn owner(&self, entry: &Entry) -> Owner {

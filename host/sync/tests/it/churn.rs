@@ -88,12 +88,12 @@ fn change(root: &Path, random: &mut Random, counter: &mut u64) {
     }
 }
 
-async fn rounds(hands: Hands, options: &SyncOptions, state: &dyn State, seed: u64) {
+async fn rounds(hands: Hands, options: &SyncOptions, state: &dyn State, seed: u64, count: u32) {
     let pair = Pair::new(hands);
     let mut random = Random(seed);
     let mut counter = 0;
     let (source, target) = pair.trees().await;
-    for round in 0..ROUNDS {
+    for round in 0..count {
         for _ in 0..random.below(25) {
             change(&pair.source, &mut random, &mut counter);
         }
@@ -122,16 +122,22 @@ async fn rounds(hands: Hands, options: &SyncOptions, state: &dyn State, seed: u6
 
 with_both_hands! {
     async fn maildir_passes_converge_round_after_round(hands: Hands) {
-        rounds(hands, &maildir(), &(), 0x1dea_0001).await;
+        rounds(hands, &maildir(), &(), 0x1dea_0001, ROUNDS).await;
     }
 
     async fn maildir_passes_that_remember_converge_round_after_round(hands: Hands) {
         let (memory, options) = (Memory::default(), SyncOptions { racy: WINDOW, ..maildir() });
-        rounds(hands, &options, &memory, 0x1dea_0003).await;
+        rounds(hands, &options, &memory, 0x1dea_0003, ROUNDS).await;
         assert!(memory.sure() > 0, "no leaf was ever left unread: this test proves nothing");
     }
 
+    async fn passes_in_many_small_parts_converge_round_after_round(hands: Hands) {
+        let (memory, options) = (Memory::default(), SyncOptions { racy: WINDOW, part: 5, ..maildir() });
+        rounds(hands, &options, &memory, 0x1dea_0004, ROUNDS / 3).await;
+        rounds(hands, &SyncOptions { part: 1, ..plain() }, &(), 0x1dea_0005, ROUNDS / 3).await;
+    }
+
     async fn plain_passes_converge_round_after_round(hands: Hands) {
-        rounds(hands, &plain(), &(), 0x1dea_0002).await;
+        rounds(hands, &plain(), &(), 0x1dea_0002, ROUNDS).await;
     }
 }
