@@ -33,6 +33,23 @@ impl Cgroup {
         Ok(Self(root.join(name)))
     }
 
+    /// Those at the top whose names begin so.
+    ///
+    /// # Errors
+    /// This machine has no cgroup2.
+    pub fn beginning_with(prefix: &str) -> Result<Vec<Self>> {
+        let root = cgroup_root().context("no cgroup2 file system is mounted")?;
+        let entries = fs::read_dir(&root).with_context(|| format!("cannot read {}", root.display()))?;
+        let all = entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(prefix));
+        Ok(all.map(|entry| Self(entry.path())).collect())
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.0.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
     pub(super) fn child(&self, name: &str) -> Self {
         Self(self.0.join(name))
     }

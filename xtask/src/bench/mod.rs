@@ -4,6 +4,7 @@
 mod cutover;
 mod host;
 mod results;
+mod scratch;
 mod sync;
 
 /// What to measure

@@ -7,9 +7,10 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, ensure};
 use clap::ValueEnum;
-use rehome_tests::lab::{Cgroup, ensure as ensure_packages};
+use rehome_tests::lab::ensure as ensure_packages;
 
 use super::results::{Results, Row, Run};
+use super::scratch::Scratch;
 use crate::cargo;
 
 /// What the bench runs.
@@ -88,22 +89,17 @@ impl SyncArgs {
 pub fn run(args: &SyncArgs) -> anyhow::Result<()> {
     ensure_packages(&PACKAGES)?;
     let bench = cargo::release_bench(&["-p", "rehome-sync", "--bench", "passes"], "passes")?;
-    let folder = args.folder.clone().unwrap_or_else(|| cargo::target().join("bench"));
-    std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    // sshd's children name the source by its path.
-    let folder = folder.canonicalize()?;
-    let mut results = Results::open(Run::now(&args.command(), &folder)?)?;
-
-    let groups = Groups::make();
+    let scratch = Scratch::make("sync", args.folder.as_deref())?;
+    let mut results = Results::open(Run::now(&args.command(), &scratch.folder)?)?;
     let mut command = Command::new(bench);
     command.args(["--messages", &args.messages.to_string(), "--pairs", &args.pairs.to_string()]);
     command.args(["--passes", &names(&args.passes), "--caches", &names(&args.caches), "--delays", &args.delays()]);
-    command.arg("--folder").arg(&folder);
+    command.arg("--folder").arg(&scratch.folder);
     if !args.peers.is_empty() {
         command.args(["--peers", &args.peers.join(",")]);
     }
-    if let Some(groups) = &groups {
-        command.arg("--groups").arg(groups.0.path());
+    if let Some(group) = &scratch.group {
+        command.arg("--groups").arg(group.path());
     }
     let mut child = command.stdout(Stdio::piped()).spawn().context("cannot start the bench of rehome-sync")?;
     let lines = BufReader::new(child.stdout.take().context("it has no output")?).lines();
@@ -115,32 +111,4 @@ pub fn run(args: &SyncArgs) -> anyhow::Result<()> {
     let status = child.wait()?;
     ensure!(status.success(), "the bench of rehome-sync ended with {status}; the rows that it had are kept");
     Ok(())
-}
-
-/// The cgroup below which the bench makes groups. Dropped, it ends whatever the bench left.
-struct Groups(Cgroup);
-
-impl Groups {
-    /// None where this user may not have one: then CPU and memory are not measured.
-    fn make() -> Option<Self> {
-        let made = Cgroup::named(&format!("rehome-bench-{}", std::process::id())).and_then(|group| {
-            group.create()?;
-            Ok(group)
-        });
-        match made {
-            Ok(group) => Some(Self(group)),
-            Err(error) => {
-                eprintln!("only time is measured, no CPU and no memory: {error:#}");
-                None
-            }
-        }
-    }
-}
-
-impl Drop for Groups {
-    fn drop(&mut self) {
-        if let Err(error) = self.0.kill().and_then(|()| self.0.remove()) {
-            eprintln!("a cgroup stays behind: {error:#}");
-        }
-    }
 }

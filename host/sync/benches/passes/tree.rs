@@ -125,7 +125,7 @@ impl Live {
             text.extend(
                 (0..letters).map(|_| b"etaoinshrdlucmfwypvbgkqjxz"[(self.next() % 26).min(self.next() % 26) as usize]),
             );
-            text.push(if self.next() % 11 == 0 { b'\n' } else { b' ' });
+            text.push(if self.next().is_multiple_of(11) { b'\n' } else { b' ' });
         }
         text
     }

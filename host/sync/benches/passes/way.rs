@@ -9,6 +9,9 @@ use crate::group::Group;
 use crate::relay;
 use crate::sshd::Sshd;
 
+/// Without the home of whoever runs this: bash under sshd reads its .bashrc for each command, and what that takes is not measured.
+const SSHD: &str = "MaxSessions 20\nSetEnv HOME=/nonexistent";
+
 pub struct Way {
     pub group: Group,
     sshd: Sshd,
@@ -17,7 +20,7 @@ pub struct Way {
 impl Way {
     pub fn open(groups: Option<&Path>, name: &str) -> Self {
         let group = Group::new(groups, name);
-        let Some(sshd) = group.inside(|| Sshd::start("MaxSessions 20")) else { panic!("no sshd to measure against") };
+        let Some(sshd) = group.inside(|| Sshd::start(SSHD)) else { panic!("no sshd to measure against") };
         Self { group, sshd }
     }
 

@@ -1,6 +1,6 @@
-//! `cargo xtask bench cutover`: the downtime of a whole cutover in the lab, by rehome and by the guide's commands, each on a
-//! machine of its own with the same old server, and the floor below both.
-//! `world.rs` is the lab and what happens in it before each run, `ways.rs` the three ways through a cutover.
+//! `cargo xtask bench cutover`: the downtime of a whole cutover in the lab, by rehome and by the guide's commands, each to a
+//! machine of its own from the same old server, and the floor below both.
+//! `world.rs` is the lab and what happens in it before each run, `ways.rs` the ways through a cutover.
 
 mod knock;
 mod ways;
@@ -10,10 +10,12 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context, ensure};
-use rehome_tests::lab;
+use clap::ValueEnum;
+use rehome_tests::lab::{self, Lab};
 use rehome_tests::rehome::Built;
 
 use super::results::{CutoverRow, Results, Row, Run};
+use super::scratch::Scratch;
 use crate::{build, cargo};
 use ways::{Measured, Way, Ways};
 use world::World;
@@ -27,6 +29,9 @@ pub struct CutoverArgs {
     /// How often each way is gone; each figure is the median
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     pairs: u32,
+    /// What rehome is measured against
+    #[arg(long, value_delimiter = ',', value_name = "PEER", default_values = ["guide"])]
+    peers: Vec<Peer>,
     /// Where the machines' disks are: on the disk that is to be measured [default: target/bench]
     #[arg(long)]
     folder: Option<PathBuf>,
@@ -41,29 +46,65 @@ pub struct CutoverArgs {
     json: bool,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Peer {
+    /// stop, rsync, start, force-resync, by hand
+    Guide,
+    /// `doveadm backup`, Dovecot's own; its first copy takes a second for some hundred mails
+    Backup,
+}
+
+impl Peer {
+    fn way(self) -> Way {
+        match self {
+            Peer::Guide => Way::Guide,
+            Peer::Backup => Way::Backup,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Peer::Guide => "the guide by hand",
+            Peer::Backup => "doveadm backup",
+        }
+    }
+}
+
+impl CutoverArgs {
+    /// What to type to have these figures again.
+    fn command(&self) -> String {
+        let backup = if self.peers.contains(&Peer::Backup) { " --peers guide,backup" } else { "" };
+        format!("cargo xtask bench cutover --messages {} --pairs {}{backup}", self.messages, self.pairs)
+    }
+}
+
 pub fn run(args: &CutoverArgs) -> anyhow::Result<()> {
     lab::available().map_err(anyhow::Error::msg).context("no lab can run here")?;
     lab::ensure_packages()?;
     let built = built(args)?;
-    let folder = args.folder.clone().unwrap_or_else(|| cargo::target().join("bench"));
-    std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    let folder = folder.canonicalize()?;
-    let command = format!("cargo xtask bench cutover --messages {} --pairs {}", args.messages, args.pairs);
-    let mut results = Results::open(Run::now(&command, &folder)?)?;
+    // A lab that a killed bench left still works on its disks.
+    Lab::sweep()?;
+    let scratch = Scratch::make("cutover", args.folder.as_deref())?;
+    let mut results = Results::open(Run::now(&args.command(), &scratch.folder)?)?;
 
-    let world = World::make(&folder, args.messages)?;
+    let world = World::make(&scratch.folder, args.messages)?;
     let ways = Ways::prepare(&world, &built)?;
+    let mut turns = vec![Way::Ours, Way::Floor];
+    turns.extend(args.peers.iter().map(|peer| peer.way()));
     let mut figures = Figures::default();
     for pair in 0..args.pairs as usize {
         // Each way is the first, the second and the last in turns.
-        for turn in 0..Way::ALL.len() {
-            let way = Way::ALL[(pair + turn) % Way::ALL.len()];
+        for turn in 0..turns.len() {
+            let way = turns[(pair + turn) % turns.len()];
             let measured = ways.go(way).with_context(|| format!("{way:?}, pair {}", pair + 1))?;
             eprintln!("pair {}: {way:?} {:.2} s {:?}", pair + 1, measured.seconds, measured.parts);
-            figures.of(way).push(measured);
+            figures.0.entry(way).or_default().push(measured);
         }
     }
-    results.add(Row::Cutover(figures.row(args)?), args.json)
+    for peer in &args.peers {
+        results.add(Row::Cutover(figures.row(args, *peer)?), args.json)?;
+    }
+    Ok(())
 }
 
 /// What goes onto the machine: as it was asked for, or built now.
@@ -81,42 +122,34 @@ fn built(args: &CutoverArgs) -> anyhow::Result<Built> {
 
 /// What each way took, pair by pair.
 #[derive(Default)]
-struct Figures {
-    ours: Vec<Measured>,
-    guide: Vec<Measured>,
-    floor: Vec<Measured>,
-}
+struct Figures(BTreeMap<Way, Vec<Measured>>);
 
 impl Figures {
-    fn of(&mut self, way: Way) -> &mut Vec<Measured> {
-        match way {
-            Way::Ours => &mut self.ours,
-            Way::Guide => &mut self.guide,
-            Way::Floor => &mut self.floor,
-        }
+    fn of(&self, way: Way) -> &[Measured] {
+        self.0.get(&way).map_or(&[], Vec::as_slice)
     }
 
-    fn row(&self, args: &CutoverArgs) -> anyhow::Result<CutoverRow> {
-        let seconds = |way: &[Measured]| way.iter().map(|measured| round(measured.seconds)).collect::<Vec<f64>>();
-        let (ours, guide, floor) = (seconds(&self.ours), seconds(&self.guide), seconds(&self.floor));
-        let floor_s = median(floor.clone()).context("nothing was measured")?;
+    fn row(&self, args: &CutoverArgs, peer: Peer) -> anyhow::Result<CutoverRow> {
+        let seconds = |way| self.of(way).iter().map(|measured| round(measured.seconds)).collect::<Vec<f64>>();
+        let (ours, theirs, floor) = (seconds(Way::Ours), seconds(peer.way()), seconds(Way::Floor));
+        let middle = |values: &[f64]| median(values.to_vec()).context("nothing was measured");
+        let floor_s = middle(&floor)?;
         // What cannot be told from the floor is taken as a hundredth of a second.
         let above = |seconds: &f64| (seconds - floor_s).max(0.01);
-        let ratios = ours.iter().zip(&guide).map(|(ours, guide)| above(guide) / above(ours)).collect();
-        let ratios_of_all = ours.iter().zip(&guide).map(|(ours, guide)| guide / ours).collect();
+        let pairs = || ours.iter().zip(&theirs);
         Ok(CutoverRow {
             messages: args.messages,
-            peer: "the guide by hand".into(),
-            ours_s: median(ours.clone()).context("nothing was measured")?,
-            peer_s: median(guide.clone()).context("nothing was measured")?,
+            peer: peer.name().into(),
+            ours_s: middle(&ours)?,
+            peer_s: middle(&theirs)?,
             floor_s,
-            ratio: median(ratios).context("nothing was measured")?,
-            ratio_of_all: median(ratios_of_all).context("nothing was measured")?,
-            parts: parts(&self.ours),
-            peer_parts: parts(&self.guide),
+            ratio: middle(&pairs().map(|(ours, theirs)| above(theirs) / above(ours)).collect::<Vec<_>>())?,
+            ratio_of_all: middle(&pairs().map(|(ours, theirs)| theirs / ours).collect::<Vec<_>>())?,
+            parts: parts(self.of(Way::Ours)),
+            peer_parts: parts(self.of(peer.way())),
             pairs: args.pairs,
             ours_each_s: ours,
-            peer_each_s: guide,
+            peer_each_s: theirs,
             floor_each_s: floor,
         })
     }
@@ -153,10 +186,19 @@ mod tests {
     #[test]
     fn the_ratio_is_that_of_what_is_above_the_floor() {
         let measured = |seconds| vec![Measured { seconds, parts: BTreeMap::from([("stop".into(), seconds / 2.0)]) }];
-        let figures = Figures { ours: measured(2.5), guide: measured(6.0), floor: measured(2.0) };
-        let args = CutoverArgs { messages: 1, pairs: 1, folder: None, rehome: None, components: None, json: true };
-        let row = figures.row(&args).unwrap_or_else(|error| panic!("{error:#}"));
+        let took =
+            [(Way::Ours, 2.5), (Way::Guide, 6.0), (Way::Floor, 2.0)].map(|(way, seconds)| (way, measured(seconds)));
+        let args = CutoverArgs {
+            messages: 1,
+            pairs: 1,
+            peers: vec![Peer::Guide],
+            folder: None,
+            rehome: None,
+            components: None,
+            json: true,
+        };
+        let row = Figures(took.into()).row(&args, Peer::Guide).unwrap_or_else(|error| panic!("{error:#}"));
         assert!((row.ratio - 8.0).abs() < 1e-9 && (row.ratio_of_all - 2.4).abs() < 1e-9, "{row:?}");
-        assert_eq!(row.parts["stop"], 1.25);
+        assert!((row.parts["stop"] - 1.25).abs() < 1e-9, "{row:?}");
     }
 }

@@ -11,21 +11,19 @@ use rehome_tests::lab::Machine;
 use rehome_tests::rehome::{Built, Event, Reach, Rehome, mail_only};
 
 use super::knock::Knock;
-use super::world::{USER, World};
+use super::world::{CLOSE, REOPEN, USER, World};
 
 /// One way.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Way {
     /// rehome, on new.
     Ours,
-    /// The guide's commands, on twin.
-    Guide,
     /// Only old's stop and twin's start.
     Floor,
-}
-
-impl Way {
-    pub const ALL: [Way; 3] = [Way::Ours, Way::Guide, Way::Floor];
+    /// The guide's commands, on twin.
+    Guide,
+    /// `doveadm backup`, Dovecot's own copy from server to server, into a place of its own on twin.
+    Backup,
 }
 
 /// What a cutover took.
@@ -49,6 +47,8 @@ pub struct Ways<'a> {
 
 /// Tells knock.py on twin that the guide's commands are done.
 const OPEN: &str = "/run/guide-is-done";
+/// Says when each command of a script was done, and first when it began.
+const MARK: &str = "mark() { echo \"$1 $(date +%s%6N)\"; }; mark begin";
 
 impl<'a> Ways<'a> {
     /// Installs rehome on new, and gives twin the accounts that rehome brings to new itself.
@@ -63,8 +63,9 @@ impl<'a> Ways<'a> {
         self.world.open_old()?;
         match way {
             Way::Ours => self.ours(),
-            Way::Guide => self.guide(),
             Way::Floor => self.floor(),
+            Way::Guide => self.guide(),
+            Way::Backup => self.backup(),
         }
     }
 
@@ -96,8 +97,7 @@ impl<'a> Ways<'a> {
         twin.sh(&format!("rm -f {OPEN}"))?;
         let knock = Knock::at(twin, USER, Some(OPEN))?;
         let script = format!(
-            "mark() {{ echo \"$1 $(date +%s%6N)\"; }}
-             mark begin
+            "{MARK}
              ssh old systemctl stop dovecot; mark stop-old
              systemctl stop dovecot; mark stop-new
              {RSYNC}; mark rsync
@@ -109,6 +109,28 @@ impl<'a> Ways<'a> {
         knock.wait()?;
         let measured = self.measured(twin, &marks(&said)?)?;
         self.world.must_be_moved_to(twin)?;
+        Ok(measured)
+    }
+
+    /// Dovecot runs on both sides, for it is what copies; closed to users meanwhile. The mail goes beside the guide's copy.
+    fn backup(&self) -> anyhow::Result<Measured> {
+        const STORE: &str = "-o mail_location=maildir:/var/backup/%d/%n";
+        let twin = self.world.lab.twin();
+        let copy = format!("doveadm {STORE} backup -R -A remote:root@old");
+        twin.sh(&format!("install -d -o vmail -g vmail /var/backup; {CLOSE}; {copy}; {copy}"))?;
+        self.before()?;
+        let knock = Knock::at(twin, USER, None)?;
+        let said = twin.sh(&format!(
+            "{MARK}
+             ssh old '{CLOSE}'; mark close-old
+             {copy}; mark backup
+             {REOPEN}; mark open"
+        ))?;
+        knock.wait()?;
+        let measured = self.measured(twin, &marks(&said)?)?;
+        let status = "-f tab mailbox status -A messages '*' | LC_ALL=C sort | sha256sum";
+        let old = self.world.old().sh(&format!("doveadm {status}"))?;
+        ensure!(old == twin.sh(&format!("doveadm {STORE} {status}"))?, "the backup on twin has not the mail of old");
         Ok(measured)
     }
 

@@ -8,27 +8,27 @@ use std::time::Instant;
 use anyhow::{Context, ensure};
 use rehome_tests::harness::eventually;
 use rehome_tests::lab::{Disk, Lab, LabSpec, Machine};
-use tempfile::TempDir;
 
 const USERS: &str = "100";
 /// One of them (`tests/lab/bulk.py`).
 pub const USER: (&str, &str) = ("user042@example.org", "secret");
+/// Dovecot runs and listens to nobody, and no longer so.
+pub const CLOSE: &str = "echo protocols = > /etc/dovecot/conf.d/zz-closed.conf; systemctl restart dovecot";
+pub const REOPEN: &str = "rm -f /etc/dovecot/conf.d/zz-closed.conf; systemctl restart dovecot";
 /// Of all mails, before each run: new, with other flags, gone.
 const CHURN: [&str; 3] = ["0.005", "0.01", "0.003"];
 
 pub struct World {
-    // Fields are dropped in this order: the machines before their disks.
     pub lab: Lab,
-    _disks: TempDir,
     churned: Cell<u64>,
 }
 
 impl World {
-    pub fn make(folder: &Path, messages: u64) -> anyhow::Result<Self> {
-        let disks = tempfile::Builder::new().prefix("disks-").tempdir_in(folder)?;
+    /// With the machines' disks in this folder, which must outlive it.
+    pub fn make(disks: &Path, messages: u64) -> anyhow::Result<Self> {
         let spec = LabSpec::pair().with_twin().ssh_keys_on("new").ssh_keys_on("twin");
-        let lab = Lab::start(&spec.disk(Disk::Folder(disks.path().to_path_buf())))?;
-        let world = Self { lab, _disks: disks, churned: Cell::new(0) };
+        let lab = Lab::start(&spec.disk(Disk::Folder(disks.to_path_buf())))?;
+        let world = Self { lab, churned: Cell::new(0) };
         let begun = Instant::now();
         world.old().python("bulk.py", &["fill", USERS, &messages.to_string()], b"")?;
         world.look()?;
@@ -42,7 +42,7 @@ impl World {
 
     /// Users work on old.
     pub fn open_old(&self) -> anyhow::Result<()> {
-        self.old().sh("systemctl unmask dovecot.service dovecot.socket && systemctl start dovecot.service")?;
+        self.old().sh(&format!("systemctl unmask dovecot.service dovecot.socket; {REOPEN}"))?;
         eventually("Dovecot on old listens", || self.old().port_is_open(143))
     }
 

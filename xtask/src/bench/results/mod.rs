@@ -81,9 +81,13 @@ impl Results {
         } else {
             println!("{}", row.line());
         }
-        self.rows.retain(|kept| kept.row.key() != row.key());
-        self.rows.push(Kept { row, run: self.run.clone() });
-        self.rows.sort_by_key(|kept| kept.row.key());
+        let kept = Kept { row, run: self.run.clone() };
+        match self.rows.iter_mut().find(|former| former.row.key() == kept.row.key()) {
+            Some(former) => *former = kept,
+            None => self.rows.push(kept),
+        }
+        // Stable: of one size and pass in the order in which they were measured first.
+        self.rows.sort_by_key(|kept| kept.row.place());
         self.write()
     }
 

@@ -62,14 +62,22 @@ pub struct CutoverRow {
 pub const PASSES: [&str; 4] = ["first", "cold-unchanged", "cold-churn", "converged"];
 
 impl Row {
-    /// What tells it from others; also the order of rows.
-    pub fn key(&self) -> (&'static str, u64, u64, usize, String, String) {
+    /// Where it stands among others: bench, size, distance, pass.
+    pub fn place(&self) -> (&'static str, u64, u64, usize) {
         match self {
             Row::Sync(row) => {
                 let pass = PASSES.iter().position(|pass| *pass == row.pass).unwrap_or(PASSES.len());
-                ("sync", row.messages, row.delay_ms, pass, row.peer.clone(), row.cache.clone())
+                ("sync", row.messages, row.delay_ms, pass)
             }
-            Row::Cutover(row) => ("cutover", row.messages, 0, 0, row.peer.clone(), String::new()),
+            Row::Cutover(row) => ("cutover", row.messages, 0, 0),
+        }
+    }
+
+    /// What tells it from all others.
+    pub fn key(&self) -> ((&'static str, u64, u64, usize), &str, &str) {
+        match self {
+            Row::Sync(row) => (self.place(), &row.peer, &row.cache),
+            Row::Cutover(row) => (self.place(), &row.peer, ""),
         }
     }
 
