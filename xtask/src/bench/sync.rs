@@ -75,7 +75,8 @@ impl SyncArgs {
             ("delay", self.delays(), "0".into()),
         ] {
             if value != default {
-                line.push_str(&format!(" --{option} '{value}'"));
+                let quoted = if value.contains(' ') { format!("'{value}'") } else { value };
+                line.push_str(&format!(" --{option} {quoted}"));
             }
         }
         line

@@ -5,19 +5,20 @@ use std::process::Command;
 
 use crate::peers::LEFT_OUT;
 
-/// Files, folders, links, times, modes, owners, attributes.
+/// Files, folders, links, times to the nanosecond, modes, owners, attributes.
 pub fn wholly(source: &Path, target: &Path) {
-    must_be(source, target, &["-aHAXnci"]);
+    must_be(source, target, &["-aHAXnci", "--modify-window=-1"]);
 }
 
-/// The same but for the times of folders, which tools that work in parts leave behind.
+/// What can be asked of any tool: times to the second, as tar keeps them, and not those of folders, which who works in parts
+/// leaves behind.
 pub fn in_files(source: &Path, target: &Path) {
     must_be(source, target, &["-anci", "--omit-dir-times"]);
 }
 
 fn must_be(source: &Path, target: &Path, options: &[&str]) {
     let mut command = Command::new("rsync");
-    command.args(options).args(["--delete", "--modify-window=-1"]);
+    command.args(options).arg("--delete");
     command.args(LEFT_OUT.map(|pattern| format!("--exclude={pattern}")));
     command.arg(format!("{}/", source.display())).arg(format!("{}/", target.display()));
     let output = command.output().expect("rsync");

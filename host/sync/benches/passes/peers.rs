@@ -3,7 +3,6 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
 
 use crate::settings::{Pass, Settings};
 use crate::way::Link;
@@ -31,7 +30,7 @@ const PEERS: [Peer; 5] = [
     Peer { name: "rsync -a --delete", folder: "rsync-a", how: How::Rsync(&["-a", "--delete"]), again: true },
     Peer { name: "rsync -az", folder: "rsync-az", how: How::Rsync(&["-az"]), again: false },
     Peer {
-        name: "4 rsync -a --delete at a time",
+        name: "4 rsync -a --delete at once",
         folder: "rsync-4",
         how: How::Parallel(&["-a", "--delete"]),
         again: true,
@@ -70,21 +69,13 @@ fn done(mut command: Command) {
     assert!(matches!(status.code(), Some(0 | 24)), "{command:?}: {status}");
 }
 
-/// Account by account, four at a time. An account that is gone would stay: there is none here.
+/// One for each of the four domains, all at once. A domain that is gone would stay: there is none here.
 fn parallel(link: &Link, options: &[&str], source: &Path, target: &Path) {
-    let domains = std::fs::read_dir(source).expect("the source").flatten();
-    let accounts = domains.flat_map(|domain| std::fs::read_dir(domain.path()).expect("a domain").flatten());
-    let queue = Mutex::new(accounts.map(|account| account.path()).collect::<Vec<_>>());
     std::thread::scope(|scope| {
-        for _ in 0..4 {
-            scope.spawn(|| {
-                loop {
-                    let Some(account) = queue.lock().expect("no peer panicked").pop() else { return };
-                    let below = target.join(account.strip_prefix(source).expect("an account of the source"));
-                    std::fs::create_dir_all(&below).expect("a folder");
-                    done(rsync(link, options, &account, &below));
-                }
-            });
+        for domain in std::fs::read_dir(source).expect("the source").flatten() {
+            let below = target.join(domain.file_name());
+            std::fs::create_dir_all(&below).expect("a folder");
+            scope.spawn(move || done(rsync(link, options, &domain.path(), &below)));
         }
     });
 }

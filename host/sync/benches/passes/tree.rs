@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 const ACCOUNTS: u64 = 110;
+const DOMAINS: u64 = 4;
 /// Mailboxes of an account, each with `cur`, `new` and `tmp`: 2,200 folders in all.
 const MAILBOXES: u64 = 5;
 
@@ -102,7 +103,7 @@ impl Arriving {
 }
 
 fn mailbox_folder(root: &Path, account: u64, mailbox: u64) -> PathBuf {
-    let home = root.join(format!("example{}.org/user{account}/Maildir", account % 4));
+    let home = root.join(format!("example{}.org/user{account}/Maildir", account % DOMAINS));
     if mailbox == 0 { home } else { home.join(format!(".Folder {mailbox}")) }
 }
 

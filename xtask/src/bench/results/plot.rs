@@ -32,11 +32,10 @@ fn sync(rows: &[Kept]) -> Vec<Panel> {
         let cache = if rows.iter().any(|row| row.cache == "dropped") { "dropped" } else { "warm" };
         let rows = rows.into_iter().filter(|row| row.cache == cache);
         let mut ours: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
-        let mut peers: BTreeMap<&str, Series> = BTreeMap::new();
+        let mut peers: Vec<Series> = Vec::new();
         for row in rows {
             ours.entry(row.messages).or_default().push(row.ours_s);
-            let series = peers.entry(&row.peer).or_insert_with(|| Series::of(&row.peer));
-            series.points.push((row.messages as f64, row.peer_s));
+            put(&mut peers, &row.peer, (row.messages, row.peer_s));
         }
         // Ours was measured beside each peer: the median of them all.
         let middle = |mut values: Vec<f64>| {
@@ -45,7 +44,7 @@ fn sync(rows: &[Kept]) -> Vec<Panel> {
         };
         let points = ours.into_iter().map(|(messages, values)| (messages as f64, middle(values))).collect();
         let mut series = vec![Series { name: "rehome".into(), points }];
-        series.extend(peers.into_values());
+        series.extend(peers);
         let far = if delay == 0 { String::new() } else { format!(", {delay} ms away") };
         Panel { title: format!("{pass}, caches {cache}{far}"), series }
     };
@@ -54,19 +53,21 @@ fn sync(rows: &[Kept]) -> Vec<Panel> {
 
 fn cutover(rows: &[Kept]) -> Vec<Panel> {
     let mut series: Vec<Series> = Vec::new();
-    let mut put = |name: &str, x: u64, y: f64| {
-        let at = series.iter().position(|series| series.name == name).unwrap_or_else(|| {
-            series.push(Series::of(name));
-            series.len() - 1
-        });
-        series[at].points.push((x as f64, y));
-    };
     for kept in rows {
         if let Row::Cutover(row) = &kept.row {
-            put("rehome", row.messages, row.ours_s);
-            put(&row.peer, row.messages, row.peer_s);
-            put("floor: Dovecot's own stop and start", row.messages, row.floor_s);
+            put(&mut series, "rehome", (row.messages, row.ours_s));
+            put(&mut series, &row.peer, (row.messages, row.peer_s));
+            put(&mut series, "floor: Dovecot's own stop and start", (row.messages, row.floor_s));
         }
     }
     if series.is_empty() { Vec::new() } else { vec![Panel { title: "downtime".into(), series }] }
+}
+
+/// One more point of the series of this name.
+fn put(all: &mut Vec<Series>, name: &str, (messages, seconds): (u64, f64)) {
+    let at = all.iter().position(|series| series.name == name).unwrap_or(all.len());
+    if at == all.len() {
+        all.push(Series::of(name));
+    }
+    all[at].points.push((messages as f64, seconds));
 }

@@ -82,14 +82,14 @@ pub fn draw(panels: &[Panel]) -> String {
 
     let columns = panels.len().min(2);
     let rows = panels.len().div_ceil(2);
-    let legend = names.len().div_ceil(2) as f64 * LINE + 8.0;
+    let legend = (1 + names.len().div_ceil(2)) as f64 * LINE + 8.0;
     let (width, height) = (WIDTH * columns.max(2) as f64, legend + HEIGHT * rows as f64);
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\">\n\
-         <style>{STYLE}</style>\n"
+         <style>{STYLE}</style>\n<text x=\"12\" y=\"{LINE}\">seconds by messages, both logarithmic</text>\n"
     );
     for (at, name) in names.iter().enumerate() {
-        let (x, y) = ((at % 2) as f64 * WIDTH + 12.0, (at / 2) as f64 * LINE + 14.0);
+        let (x, y) = ((at % 2) as f64 * WIDTH + 12.0, (1 + at / 2) as f64 * LINE + 14.0);
         let text = escape(name);
         _ = writeln!(
             svg,
@@ -115,7 +115,7 @@ pub fn draw(panels: &[Panel]) -> String {
 
 /// Title, grid and what the axes say.
 fn frame(svg: &mut String, panel: &Panel, x: &Axis, y: &Axis, sizes: &[f64]) {
-    _ = writeln!(svg, "<text class=\"title\" x=\"0\" y=\"-10\">{}: seconds by messages</text>", escape(&panel.title));
+    _ = writeln!(svg, "<text class=\"title\" x=\"0\" y=\"-10\">{}</text>", escape(&panel.title));
     for tick in y.ticks() {
         let up = y.length - y.at(tick);
         _ = writeln!(svg, "<path class=\"grid\" d=\"M0 {up:.1}H{}\"/>", x.length);
