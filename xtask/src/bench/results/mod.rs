@@ -105,3 +105,40 @@ impl Results {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINE: &str = r#"{"bench":"sync","messages":20000,"pass":"first","cache":"warm","peer":"tar | ssh | tar","delay_ms":0,"ours_s":1.5,"peer_s":3.0,"ratio":2.0,"pairs":5,"ours_cpu_s":null,"peer_cpu_s":0.5,"ours_peak_mb":null,"peer_peak_mb":24.0,"ours_each_s":[1.5],"peer_each_s":[3.0]}"#;
+
+    fn kept(line: &str) -> Kept {
+        let row = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}"));
+        let run = Run { date: "2026-01-01".into(), machine: "2 cores".into(), command: "cargo xtask".into() };
+        Kept { row, run }
+    }
+
+    #[test]
+    fn a_row_is_written_as_it_was_printed_with_when_and_where_behind() {
+        let written = serde_json::to_string(&kept(LINE)).unwrap_or_default();
+        assert!(written.starts_with(LINE.trim_end_matches('}')), "{written}");
+        let read: Kept = serde_json::from_str(&written).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!((read.row.key(), &read.run.date[..]), (kept(LINE).row.key(), "2026-01-01"));
+    }
+
+    #[test]
+    fn the_table_says_how_and_where_and_survives_a_bar_in_a_name() {
+        let text = table::results(&[kept(LINE)]);
+        assert!(text.contains("2026-01-01 · 2 cores · `cargo xtask`"), "{text}");
+        assert!(
+            text.contains(r"| first | warm | `tar \| ssh \| tar` | 1.50 | 3.00 | **2.0** | ? / 0.50 | ? / 24 | 5 |"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn another_size_is_another_row() {
+        let other = LINE.replace("20000", "200000");
+        assert_ne!(kept(LINE).row.key(), kept(&other).row.key());
+    }
+}
