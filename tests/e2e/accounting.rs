@@ -244,8 +244,8 @@ fn each_mail_that_was_answered_for_is_where_it_belongs_once() -> Result<()> {
     ensure!(left.trim() == "0", "{} mails are left in the queue of old", left.trim());
     let facts = facts(&lab, sender, &sent, changes, before)?;
     let account = settle(&facts);
-    let log = "journalctl --no-pager -o json --output-fields=MESSAGE -t dovecot";
-    let downtime = accounting::downtime(&lab.old().sh(log)?, &lab.new().sh(log)?)?;
+    let journal = |machine: &Machine| machine.sh(accounting::DOVECOT_JOURNAL);
+    let downtime = accounting::downtime(&journal(lab.old())?, &journal(lab.new())?)?.seconds();
     println!("{}", account.line(downtime));
     is_worth_something(&facts)?;
     if !account.is_settled() {

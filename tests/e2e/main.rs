@@ -12,7 +12,6 @@ mod migration;
 mod oracles;
 mod postfix;
 mod refusals;
-mod rehome;
 mod retire;
 mod rspamd;
 mod troubles;
@@ -21,6 +20,8 @@ mod undo;
 mod webmail;
 mod wheezy;
 mod whole;
+
+use rehome_tests::rehome;
 
 fn main() -> std::process::ExitCode {
     if let Some(id) = std::env::var_os(leftovers::HOLD) {

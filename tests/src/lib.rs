@@ -7,6 +7,7 @@ pub mod harness;
 pub mod lab;
 pub mod oracle;
 pub mod process;
+pub mod rehome;
 pub mod seed;
 pub mod traffic;
 pub mod users;

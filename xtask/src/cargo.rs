@@ -1,5 +1,7 @@
 //! How xtask calls cargo: always for the same selection of crates, so that no library is compiled twice with other features.
+//! A bench of one crate alone is the exception: it is there without the sandbox having to be compiled.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -15,10 +17,19 @@ pub fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
-/// `cargo SUBCOMMAND` for the whole workspace but xtask itself, which is running.
-pub fn workspace(subcommand: &str) -> Command {
+/// The whole workspace but xtask itself, which is running.
+const WORKSPACE: [&str; 3] = ["--workspace", "--exclude", "xtask"];
+
+fn cargo(subcommand: &str) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(root()).arg(subcommand).args(["--workspace", "--exclude", "xtask"]);
+    command.current_dir(root()).arg(subcommand);
+    command
+}
+
+/// `cargo SUBCOMMAND` for the whole workspace.
+pub fn workspace(subcommand: &str) -> Command {
+    let mut command = cargo(subcommand);
+    command.args(WORKSPACE);
     command
 }
 
@@ -38,11 +49,17 @@ pub fn rehome() -> anyhow::Result<PathBuf> {
     Ok(target().join("debug/rehome"))
 }
 
-/// Builds every binary and the benchmark `name` for release, in one call, and says where that is.
-/// (`cargo bench` after `cargo build` would link them all a second time.)
-pub fn release_with_bench(name: &str) -> anyhow::Result<PathBuf> {
-    let mut command = workspace("build");
-    command.args(["--release", "--bins", "--bench", name, "--message-format", "json-render-diagnostics"]);
+/// Every binary and one benchmark of the workspace, for [`release_bench`]: not `--benches`, which are the tests of each library
+/// as well.
+pub fn everything(bench: &'static str) -> Vec<&'static str> {
+    [WORKSPACE.as_slice(), &["--bins", "--bench", bench]].concat()
+}
+
+/// Builds what is selected for release, in one call, and says where the benchmark `name` is.
+/// (`cargo bench` after `cargo build` would link it all a second time.)
+pub fn release_bench(selected: &[&str], name: &str) -> anyhow::Result<PathBuf> {
+    let mut command = cargo("build");
+    command.args(selected).args(["--release", "--message-format", "json-render-diagnostics"]);
     let output = command.stderr(Stdio::inherit()).output().context("cannot start cargo")?;
     ensure!(output.status.success(), "the release build failed ({})", output.status);
     let text = String::from_utf8(output.stdout)?;
@@ -52,4 +69,10 @@ pub fn release_with_bench(name: &str) -> anyhow::Result<PathBuf> {
         .filter_map(|message| message["executable"].as_str().map(PathBuf::from))
         .next_back();
     built.with_context(|| format!("cargo built no benchmark `{name}`"))
+}
+
+/// Builds the `rehome` binary for release, linked as `environment` says, and says where it is.
+pub fn release_rehome(environment: Vec<(&'static str, OsString)>) -> anyhow::Result<PathBuf> {
+    run(workspace("build").envs(environment).args(["--release", "--bins"]))?;
+    Ok(target().join("release/rehome"))
 }

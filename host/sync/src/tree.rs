@@ -4,8 +4,8 @@
 
 use crate::hand::{Reply, Request, Session, explain, open_agent, open_local};
 use crate::listing::Collector;
-use crate::look::{collect, stat};
-use crate::temporary::Temporaries;
+use crate::look::{collect, names_of, stat};
+use crate::temporary::{Temporaries, is_temporary};
 use crate::{Entry, Error, Kind, Owner, Pattern, RelativePath, Space, escape};
 use rehome_remote::Side;
 use std::os::unix::ffi::OsStrExt;
@@ -138,6 +138,7 @@ impl Tree {
             self.release(session).await?;
             return Err(not_a_file(self.side.name(), former));
         }
+        sweep(&mut session, &file).await?;
         let kept = former.map(|former| Owner { user: former.owner.to_string(), group: former.group.to_string() });
         let written = write_file(&mut session, &file, content, mode, owner.or(kept.as_ref())).await;
         self.release(session).await?;
@@ -153,6 +154,7 @@ impl Tree {
         let mut session = self.writer().await?;
         let removed = session.must(Request::Remove(file.as_bytes().to_vec()), "remove", file.as_bytes()).await;
         if removed.is_ok() {
+            sweep(&mut session, &file).await?;
             session.must(Request::Settle, "make durable the folder of", file.as_bytes()).await?;
         }
         self.release(session).await?;
@@ -321,6 +323,16 @@ fn not_a_file(side: &str, former: &Entry) -> Error {
         why: why.to_owned(),
         remedy: remedy.to_owned(),
     }
+}
+
+/// Removes what was left beside a file by those who were killed while they put one there: nobody else would. The tree is
+/// locked, so that nobody is writing one now.
+async fn sweep(session: &mut Session, file: &RelativePath) -> Result<(), Error> {
+    let folder = file.parent();
+    let Some(names) = names_of(session, std::slice::from_ref(&folder)).await?.pop().flatten() else { return Ok(()) };
+    let left = names.sorted().into_iter().filter(|name| is_temporary(name));
+    let requests = left.map(|name| Request::Remove(folder.join(name).into_bytes())).collect();
+    session.each(requests).await.map(drop)
 }
 
 async fn write_file(

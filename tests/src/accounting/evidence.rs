@@ -106,18 +106,37 @@ pub fn message_ids(text: &str) -> BTreeSet<String> {
     text.lines().filter_map(of).collect()
 }
 
-/// Seconds from the old Dovecot's stop to the first login at the new one, each as its own journal says
-/// (`journalctl -t dovecot -o json`).
+/// What gives a Dovecot's journal as [`downtime`] reads it.
+pub const DOVECOT_JOURNAL: &str = "journalctl --sync; journalctl --no-pager -o json --output-fields=MESSAGE -t dovecot";
+
+/// When users were without mail, in microseconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Downtime {
+    /// The old Dovecot was told to stop.
+    pub stopped: u64,
+    /// The first login at the new one.
+    pub back: u64,
+}
+
+impl Downtime {
+    /// How long that was.
+    #[must_use]
+    pub fn seconds(self) -> f64 {
+        (self.back - self.stopped) as f64 / 1e6
+    }
+}
+
+/// From the old Dovecot's stop to the first login at the new one, each as its own journal says ([`DOVECOT_JOURNAL`]).
 ///
 /// # Errors
 /// One of the two lines is not there: then nothing is known.
-pub fn downtime(old: &str, new: &str) -> Result<f64> {
+pub fn downtime(old: &str, new: &str) -> Result<Downtime> {
     let stopped = moments(old, |text| text.contains("Killed with signal 15")).max();
     let stopped = stopped.context("the old Dovecot's journal does not say that it was stopped")?;
     let is_login = |text: &str| text.contains("imap-login: ") && text.contains("Login: user=<");
     let back = moments(new, is_login).filter(|moment| *moment > stopped).min();
     let back = back.context("the new Dovecot's journal knows no login after the old one stopped")?;
-    Ok((back - stopped) as f64 / 1e6)
+    Ok(Downtime { stopped, back })
 }
 
 /// When a journal has lines like this, in microseconds since 1970.

@@ -6,7 +6,7 @@ mod evidence;
 #[cfg(test)]
 mod tests;
 
-pub use evidence::{Mailbox, downtime, fates, mailbox, message_ids};
+pub use evidence::{DOVECOT_JOURNAL, Downtime, Mailbox, downtime, fates, mailbox, message_ids};
 
 use crate::oracle::imap::ServerDump;
 use crate::users::{Change, Op};

@@ -2,7 +2,7 @@
 //! A reason is always one line that says what is missing and what to do.
 
 use crate::process::{output, run, tail};
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -49,7 +49,7 @@ pub fn ready() -> Result<(), String> {
         return Err(reason);
     }
     available()?;
-    match missing_packages()?.as_slice() {
+    match missing(PACKAGES)?.as_slice() {
         [] => Ok(()),
         missing => Err(format!("Debian packages are missing (apt-get install {})", missing.join(" "))),
     }
@@ -93,16 +93,16 @@ fn host() -> Result<(), String> {
     Ok(())
 }
 
-fn missing_packages() -> Result<Vec<&'static str>, String> {
+fn missing<'a>(packages: &[&'a str]) -> Result<Vec<&'a str>, String> {
     let mut query = Command::new("dpkg-query");
     query.args(["--show", "--showformat=${Package} ${db:Status-Status}\n"]);
-    let listed = output(query.args(PACKAGES), b"").map_err(|error| error.to_string())?;
+    let listed = output(query.args(packages), b"").map_err(|error| error.to_string())?;
     let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
     let installed = |name: &str| {
         let wanted = format!("{name} installed");
         listed.lines().any(|line| line == wanted)
     };
-    Ok(PACKAGES.iter().copied().filter(|name| !installed(name)).collect())
+    Ok(packages.iter().copied().filter(|name| !installed(name)).collect())
 }
 
 fn file_system(name: &str) -> bool {
@@ -134,14 +134,22 @@ pub(super) fn cgroup_root() -> Option<PathBuf> {
 /// # Errors
 /// Not root, not Debian, or apt's own words.
 pub fn ensure_packages() -> Result<()> {
-    if let Err(reason) = host() {
-        bail!("cannot install the lab's packages: {reason}");
-    }
-    let missing = missing_packages().map_err(anyhow::Error::msg)?;
+    ensure(PACKAGES)
+}
+
+/// Installs those of these Debian packages that are not there yet.
+///
+/// # Errors
+/// As [`ensure_packages`]; where nothing is missing, anybody may ask.
+pub fn ensure(packages: &[&str]) -> Result<()> {
+    let missing = missing(packages).map_err(|error| anyhow!("cannot ask which packages are installed: {error}"))?;
     if missing.is_empty() {
         return Ok(());
     }
-    eprintln!("lab: installing {}", missing.join(" "));
+    if let Err(reason) = host() {
+        bail!("cannot install the Debian packages {}: {reason}", missing.join(" "));
+    }
+    eprintln!("installing {}", missing.join(" "));
     let quiet = NoServices::begin()?;
     let apt = |args: &[&str]| {
         let mut command = Command::new("apt-get");

@@ -103,9 +103,16 @@ pub(super) fn prepare(spec: &LabSpec, machine: &MachineSpec, folder: &Path) -> R
     for name in ["root", "disk", "files"] {
         fs::create_dir_all(home.join(name))?;
     }
-    if let Disk::Memory(mib) = spec.disk {
-        let options = format!("size={mib}m,mode=755");
-        run(Command::new("mount").args(["-t", "tmpfs", "-o", &options, "rehome-lab"]).arg(home.join("disk")))?;
+    match &spec.disk {
+        Disk::Memory(mib) => {
+            let options = format!("size={mib}m,mode=755");
+            run(Command::new("mount").args(["-t", "tmpfs", "-o", &options, "rehome-lab"]).arg(home.join("disk")))?;
+        }
+        Disk::Folder(folder) => {
+            let place = folder.join(&machine.name);
+            fs::create_dir(&place).with_context(|| format!("cannot make {}", place.display()))?;
+            run(Command::new("mount").arg("--bind").arg(&place).arg(home.join("disk")))?;
+        }
     }
     fs::create_dir(home.join("disk/upper"))?;
     fs::create_dir(home.join("disk/work"))?;

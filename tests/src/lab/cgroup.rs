@@ -1,4 +1,5 @@
-//! One cgroup for each lab, one below it for each machine: everything a lab starts is in there and ends with it.
+//! One cgroup for each lab, one below it for each machine: everything a lab starts is in there and ends with it. Benches
+//! have one too, to measure whole groups of processes.
 //! No process is ever ended by its name or a number that may have been reused.
 
 use super::available::cgroup_root;
@@ -15,24 +16,55 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A cgroup, by its folder.
 #[derive(Debug, Clone)]
-pub(super) struct Cgroup(PathBuf);
+pub struct Cgroup(PathBuf);
 
 impl Cgroup {
     /// The lab's own; not made yet.
     pub(super) fn of_lab(id: &str) -> Result<Self> {
+        Self::named(&format!("rehome-lab-{id}"))
+    }
+
+    /// The one of this name at the top; not made yet.
+    ///
+    /// # Errors
+    /// This machine has no cgroup2.
+    pub fn named(name: &str) -> Result<Self> {
         let root = cgroup_root().context("no cgroup2 file system is mounted")?;
-        Ok(Self(root.join(format!("rehome-lab-{id}"))))
+        Ok(Self(root.join(name)))
+    }
+
+    /// Those at the top whose names begin so.
+    ///
+    /// # Errors
+    /// This machine has no cgroup2.
+    pub fn beginning_with(prefix: &str) -> Result<Vec<Self>> {
+        let root = cgroup_root().context("no cgroup2 file system is mounted")?;
+        let entries = fs::read_dir(&root).with_context(|| format!("cannot read {}", root.display()))?;
+        let all = entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(prefix));
+        Ok(all.map(|entry| Self(entry.path())).collect())
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.0.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
     pub(super) fn child(&self, name: &str) -> Self {
         Self(self.0.join(name))
     }
 
-    pub(super) fn path(&self) -> &Path {
+    /// Its folder.
+    #[must_use]
+    pub fn path(&self) -> &Path {
         &self.0
     }
 
-    pub(super) fn create(&self) -> Result<()> {
+    /// Makes it.
+    ///
+    /// # Errors
+    /// Not root, or the file system is read-only.
+    pub fn create(&self) -> Result<()> {
         fs::create_dir_all(&self.0).with_context(|| format!("cannot make the cgroup {}", self.0.display()))
     }
 
@@ -50,7 +82,10 @@ impl Cgroup {
     }
 
     /// Ends every process in it and below, at once, and waits until they are gone.
-    pub(super) fn kill(&self) -> Result<()> {
+    ///
+    /// # Errors
+    /// They did not end.
+    pub fn kill(&self) -> Result<()> {
         match fs::write(self.0.join("cgroup.kill"), "1") {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
             other => other.with_context(|| format!("cannot end the processes in {}", self.0.display()))?,
@@ -70,7 +105,10 @@ impl Cgroup {
     }
 
     /// Removes it and everything below; its processes must have ended.
-    pub(super) fn remove(&self) -> Result<()> {
+    ///
+    /// # Errors
+    /// Somebody still lives in it.
+    pub fn remove(&self) -> Result<()> {
         let start = Instant::now();
         // The kernel answers EBUSY for a moment after the last process has gone.
         while let Err(error) = remove_below(&self.0) {

@@ -50,7 +50,8 @@ fn zone_file(zone: &str) -> String {
     let head = "$TTL 3600\n@ SOA ns.lab.test. admin.lab.test. 1 3600 600 86400 60\n@ NS ns.lab.test.\n";
     let rest = if zone == "lab.test" {
         "@ MX 10 mail\nns A 10.77.0.1\nmail 86400 A 10.77.0.11\nimap CNAME mail\nelsewhere MX 10 sender\n\
-         old A 10.77.0.11\nnew A 10.77.0.12\nthird A 10.77.0.13\nsender A 10.77.0.14\nother A 10.77.0.15\n"
+         old A 10.77.0.11\nnew A 10.77.0.12\nthird A 10.77.0.13\nsender A 10.77.0.14\nother A 10.77.0.15\n\
+         twin A 10.77.0.16\n"
     } else if other_accounts().domains.iter().any(|domain| domain == zone) {
         "@ MX 10 other.lab.test.\n"
     } else {

@@ -83,9 +83,29 @@ impl Machine {
         Ok(command)
     }
 
-    fn output(&self, words: &[&str], input: &[u8]) -> Result<(Command, Output)> {
-        let mut command = self.ssh_command(&["-q"])?;
+    /// An ssh that runs `words` as root there, to be started by the caller, who sets its standard streams.
+    ///
+    /// # Errors
+    /// This machine has no cgroup2.
+    pub fn command(&self, words: &[&str]) -> Result<Command> {
+        let mut command = self.ssh_command(&["-q", "-T"])?;
         command.arg(self.as_root(words));
+        Ok(command)
+    }
+
+    /// A command that runs one of the lab's Python scripts (`tests/lab/NAME`) there, as [`Machine::command`].
+    ///
+    /// # Errors
+    /// There is no such script.
+    pub fn python_command(&self, script: &str, arguments: &[&str]) -> Result<Command> {
+        let text = String::from_utf8(cache::script(script)?)?;
+        let mut words = vec!["python3", "-c", text.as_str()];
+        words.extend(arguments);
+        self.command(&words)
+    }
+
+    fn output(&self, words: &[&str], input: &[u8]) -> Result<(Command, Output)> {
+        let mut command = self.command(words)?;
         let done = output(&mut command, input)?;
         Ok((command, done))
     }

@@ -16,16 +16,16 @@ mod registry;
 mod spec;
 
 pub use authority::authority;
-pub use available::{PACKAGES, available, ensure_packages, ready};
+pub use available::{PACKAGES, available, ensure, ensure_packages, ready};
 pub use cache::{Layer, Suite, cache_dir, libc_link_arguments, libc_tree};
 pub(crate) use cache::{script, scripts};
+pub use cgroup::Cgroup;
 pub use delay::Delay;
 pub use machine::Machine;
 pub use registry::{MachineState, State};
 pub use spec::{Base, Disk, LabSpec, MachineSpec, OUTSIDE_ADDRESS};
 
 use anyhow::{Context, Result, bail};
-use cgroup::Cgroup;
 use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::Command;
@@ -225,6 +225,12 @@ impl Lab {
     #[must_use]
     pub fn third(&self) -> &Machine {
         self.machine("third")
+    }
+
+    /// The machine `twin`.
+    #[must_use]
+    pub fn twin(&self) -> &Machine {
+        self.machine("twin")
     }
 
     /// The machine `sender`.

@@ -174,8 +174,8 @@ pub(super) fn take_down(id: &str) -> Result<()> {
     done.with_context(|| format!("lab {id} is not wholly gone"))
 }
 
-/// Empties and unmounts the machines' memory disks. Emptied first: another lab's mount namespace may hold a copy of
-/// the mount, which would keep the memory.
+/// Empties and unmounts the machines' disks that are mounts. Emptied first: another lab's mount namespace may hold a copy
+/// of the mount, which would keep the memory, or the files.
 fn release_disks(folder: &Path) -> Result<()> {
     let mounts = fs::read_to_string("/proc/self/mounts")?;
     let below = format!("{}/", folder.display());

@@ -2,6 +2,7 @@
 //! See `lab/mod.rs` for what is made of it.
 
 use super::cache::{Layer, Suite};
+use std::path::PathBuf;
 
 /// The lab's network; each lab has its own, so all use the same addresses.
 pub const OUTSIDE_ADDRESS: &str = "10.77.0.1";
@@ -20,18 +21,19 @@ pub struct LabSpec {
 }
 
 /// Where a machine keeps what it writes; gone with the lab either way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Disk {
     /// In memory, at most so many MiB for each machine: fast, and the size of its "disk".
     Memory(u32),
-    /// In the run folder's file system: for large trees, and where syncing must cost something.
-    Folder,
+    /// In this folder, which must exist, on a real disk: for large trees, and where caches and syncing must cost something.
+    /// What it holds goes away with the lab, the folder itself does not.
+    Folder(PathBuf),
 }
 
 /// One machine.
 #[derive(Debug, Clone)]
 pub struct MachineSpec {
-    /// Its host name: `old`, `new`, `third`, `sender` or `other`.
+    /// Its host name: `old`, `new`, `third`, `sender`, `other` or `twin`.
     pub name: String,
     /// The last octet of its address, 10.77.0.x.
     pub octet: u8,
@@ -118,6 +120,13 @@ impl LabSpec {
     #[must_use]
     pub fn with_other(mut self) -> Self {
         self.machines.push(MachineSpec::named("other", 15, Base::Layer(Layer::Other)));
+        self
+    }
+
+    /// Also `twin`, a Debian 12 like `new`: a second place for the same mail, to compare two ways of bringing it there.
+    #[must_use]
+    pub fn with_twin(mut self) -> Self {
+        self.machines.push(MachineSpec::named("twin", 16, Base::Layer(Layer::New)));
         self
     }
 

@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 const ACCOUNTS: u64 = 110;
+const DOMAINS: u64 = 4;
 /// Mailboxes of an account, each with `cur`, `new` and `tmp`: 2,200 folders in all.
 const MAILBOXES: u64 = 5;
 
@@ -21,17 +22,21 @@ pub struct Mail {
 struct Live {
     /// every message, wherever it is now
     messages: Mutex<Vec<PathBuf>>,
+    /// what messages are cut from
+    text: Vec<u8>,
     random: AtomicU64,
     counter: AtomicU64,
 }
 
 impl Mail {
     pub fn make(root: &Path, messages: u64) -> Self {
-        let live = Live {
+        let mut live = Live {
             messages: Mutex::default(),
+            text: Vec::new(),
             random: AtomicU64::new(0x9e37_79b9_7f4a_7c15),
             counter: AtomicU64::new(0),
         };
+        live.text = live.words(1 << 20);
         for account in 0..ACCOUNTS {
             for mailbox in 0..MAILBOXES {
                 let folder = mailbox_folder(root, account, mailbox);
@@ -98,7 +103,7 @@ impl Arriving {
 }
 
 fn mailbox_folder(root: &Path, account: u64, mailbox: u64) -> PathBuf {
-    let home = root.join(format!("example{}.org/user{account}/Maildir", account % 4));
+    let home = root.join(format!("example{}.org/user{account}/Maildir", account % DOMAINS));
     if mailbox == 0 { home } else { home.join(format!(".Folder {mailbox}")) }
 }
 
@@ -113,6 +118,19 @@ impl Live {
         value.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 
+    /// Words by chance: a compressor finds in them what it finds in letters, not one long line of x.
+    fn words(&self, length: usize) -> Vec<u8> {
+        let mut text = Vec::with_capacity(length + 16);
+        while text.len() < length {
+            let letters = 2 + self.next() % 9;
+            text.extend(
+                (0..letters).map(|_| b"etaoinshrdlucmfwypvbgkqjxz"[(self.next() % 26).min(self.next() % 26) as usize]),
+            );
+            text.push(if self.next().is_multiple_of(11) { b'\n' } else { b' ' });
+        }
+        text
+    }
+
     fn write(&self, leaf: &Path, flags: &str) {
         let counter = self.counter.fetch_add(1, Ordering::Relaxed);
         // Half of all mail is below 4 KB, one in fifty is large.
@@ -123,7 +141,9 @@ impl Live {
         } + self.next() % 1000;
         let name = format!("{}.M{counter}P1.host,S={size}{flags}", 1_600_000_000 + counter);
         let mut content = format!("Subject: mail {counter}\n\n").into_bytes();
-        content.resize(usize::try_from(size).expect("a small number"), b'x');
+        let rest = usize::try_from(size).expect("a small number").saturating_sub(content.len());
+        let at = usize::try_from(self.next()).expect("64 bits") % (self.text.len() - rest);
+        content.extend_from_slice(&self.text[at..at + rest]);
         let path = leaf.join(name);
         fs::write(&path, content).expect("a message");
         self.messages.lock().expect("nobody panicked").push(path);

@@ -80,6 +80,21 @@ with_both_hands! {
         assert!(unfinished(&pair.target).is_empty());
     }
 
+    async fn what_somebody_who_was_killed_left_beside_a_file_goes_with_the_next_put_or_remove(hands: Hands) {
+        let pair = Pair::new(hands);
+        let tree = pair.open(&pair.target).await;
+        let left = [&b"d/.rehome-tmp-0123456789abcdef"[..], b"d/.rehome-tmp-fedcba9876543210"];
+        for path in left.iter().chain(&[&b"d/.rehome-tmp-notes"[..], b"d/other"]) {
+            write(&pair.target, path, b"x", 0);
+        }
+        tree.put(b"d/file", b"one", 0o640, None).await.unwrap();
+        assert!(left.iter().all(|path| !exists(&pair.target, path)));
+        write(&pair.target, left[0], b"x", 0);
+        tree.remove(b"d/file").await.unwrap();
+        assert!(!exists(&pair.target, left[0]));
+        assert!(exists(&pair.target, b"d/.rehome-tmp-notes") && exists(&pair.target, b"d/other"));
+    }
+
     async fn a_remove_takes_the_link_and_not_what_it_points_to(hands: Hands) {
         let pair = Pair::new(hands);
         write(&pair.target, b"file", b"x", 0);

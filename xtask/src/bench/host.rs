@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: figures, from release builds, as medians of many.
+//! `cargo xtask bench host`: what rehome itself costs: loading a component, one call, `status`, memory, binary size.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -8,24 +8,15 @@ use anyhow::{Context, ensure};
 
 use crate::{build, cargo};
 
-/// What to measure
-#[derive(clap::Subcommand)]
-pub enum BenchArgs {
-    /// What rehome itself costs: loading a component, one call, `status`, memory, binary size
-    Host {
-        /// How often `status` is run
-        #[arg(long, default_value_t = 100)]
-        repeat: usize,
-        /// One JSON object a line
-        #[arg(long)]
-        json: bool,
-    },
-}
-
-pub fn run(args: &BenchArgs) -> anyhow::Result<()> {
-    match args {
-        BenchArgs::Host { repeat, json } => host(*repeat, *json),
-    }
+/// How often, and for whom
+#[derive(clap::Args)]
+pub struct HostArgs {
+    /// How often `status` is run
+    #[arg(long, default_value_t = 100)]
+    repeat: usize,
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
 }
 
 /// One figure: what, how much, and the goal it is held against.
@@ -37,19 +28,19 @@ struct Figure {
     goal: Option<f64>,
 }
 
-fn host(repeat: usize, json: bool) -> anyhow::Result<()> {
+pub fn run(args: &HostArgs) -> anyhow::Result<()> {
     let components = build::components()?;
     let component =
         components.iter().find(|path| path.ends_with("maildir.wasm")).context("no component maildir.wasm was built")?;
-    let bench = cargo::release_with_bench("host")?;
+    let bench = cargo::release_bench(&cargo::everything("host"), "host")?;
     let rehome = cargo::target().join("release/rehome");
 
     let mut figures = runtime(&bench, component)?;
-    figures.push(status(&rehome, component, repeat)?);
+    figures.push(status(&rehome, component, args.repeat)?);
     let size = std::fs::metadata(&rehome)?.len() as f64 / 1e6;
     figures.push(Figure { bench: "rehome binary".into(), value: size, unit: "MB".into(), goal: None });
     for figure in figures {
-        if json {
+        if args.json {
             println!("{}", serde_json::to_string(&figure)?);
         } else {
             let goal = figure.goal.map_or(String::new(), |goal| format!("goal: under {goal} {}", figure.unit));

@@ -1,0 +1,291 @@
+//! rehome on a machine of the lab, as an administrator has it there: the binary, the components, a plan, a shell.
+//! Whatever a test claims of a migration it reads with the oracles; what is here only types commands. Plans are in `plan.rs`.
+
+mod plan;
+
+pub use plan::{Reach, example, mail_only, up_to, whole};
+
+use crate::lab::Machine;
+use crate::process::run;
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use std::cell::Cell;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::time::SystemTime;
+
+/// Where it lies on the machine.
+const FOLDER: &str = "/root/rehome";
+
+/// rehome, installed on a machine, with a plan.
+#[derive(Debug)]
+pub struct Rehome<'lab> {
+    /// The machine.
+    pub machine: &'lab Machine,
+    /// how many seconds its clock is ahead: gates that wait for days are waited for, and tests do not take days
+    ahead: Cell<u64>,
+}
+
+/// What a command of rehome left behind.
+#[derive(Debug)]
+pub struct Ran {
+    /// Its exit status; none if a signal ended it.
+    pub status: Option<i32>,
+    /// What it wrote to standard output.
+    pub stdout: String,
+    /// What it wrote to standard error.
+    pub stderr: String,
+}
+
+/// What was built: what is put on a machine.
+#[derive(Debug, Clone)]
+pub struct Built {
+    /// The program `rehome`; it must run on the oldest machine it is put on.
+    pub program: PathBuf,
+    /// The folder with the components.
+    pub components: PathBuf,
+}
+
+/// An event of `rehome --json`, and when it was heard.
+#[derive(Debug, Clone)]
+pub struct Event {
+    /// By the clock of this machine, which is the lab's.
+    pub heard: SystemTime,
+    /// Its fields; `event` names it.
+    pub fields: Value,
+}
+
+impl<'lab> Rehome<'lab> {
+    /// Puts what was built with these tests, and this plan, on the machine.
+    ///
+    /// # Errors
+    /// Nothing was built, or it cannot be copied.
+    pub fn install(machine: &'lab Machine, plan: &str) -> Result<Self> {
+        Self::install_built(Built::with_tests()?, machine, plan)
+    }
+
+    /// Puts the binary, the components and this plan on the machine.
+    ///
+    /// # Errors
+    /// Something of it cannot be copied.
+    pub fn install_built(built: &Built, machine: &'lab Machine, plan: &str) -> Result<Self> {
+        machine.sh(&format!("mkdir -p {FOLDER}/components"))?;
+        machine.push(&built.program, &format!("{FOLDER}/rehome"))?;
+        machine.push(&built.components.join(""), &format!("{FOLDER}/components/"))?;
+        let rehome = Rehome { machine, ahead: Cell::new(0) };
+        rehome.plan(plan)?;
+        Ok(rehome)
+    }
+
+    /// As [`Rehome::install`], with the key that signs updates of the lab's zones.
+    ///
+    /// # Errors
+    /// As [`Rehome::install`].
+    pub fn install_whole(machine: &'lab Machine, plan: &str, key: &str) -> Result<Self> {
+        let rehome = Rehome::install(machine, plan)?;
+        rehome.write("dns-update.key", key.as_bytes())?;
+        machine.sh(&format!("chmod 600 {FOLDER}/dns-update.key"))?;
+        Ok(rehome)
+    }
+
+    /// Puts another plan in its place.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn plan(&self, plan: &str) -> Result<()> {
+        self.write("plan.toml", plan.as_bytes())
+    }
+
+    /// Writes a file beside the plan.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn write(&self, name: &str, content: &[u8]) -> Result<()> {
+        let done = self.machine.ssh_with_input(&["tee", &format!("{FOLDER}/{name}")], content)?;
+        ensure!(done.status.success(), "cannot write {name} on {}", self.machine.name());
+        Ok(())
+    }
+
+    /// `rehome WORDS…` beside the plan; whatever its exit status.
+    ///
+    /// # Errors
+    /// ssh cannot be started.
+    pub fn run(&self, words: &[&str]) -> Result<Ran> {
+        let script = self.script();
+        Ok(ran(self.machine.ssh(&spoken(&script, words))?))
+    }
+
+    /// `rehome --json WORDS…`, its events as they come.
+    ///
+    /// # Errors
+    /// It ended with another status than 0, or said something that is no event.
+    pub fn events(&self, words: &[&str]) -> Result<Vec<Event>> {
+        let script = self.script();
+        let words: Vec<&str> = [&["--json"], words].concat();
+        let mut command = self.machine.command(&spoken(&script, &words))?;
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cannot start ssh")?;
+        let lines = BufReader::new(child.stdout.take().context("it has no output")?).lines();
+        let event = |line: std::io::Result<String>| -> Result<Event> {
+            let (line, heard) = (line?, SystemTime::now());
+            Ok(Event { heard, fields: serde_json::from_str(&line).with_context(|| format!("no event: {line}"))? })
+        };
+        let events: Result<Vec<Event>> = lines.map(event).collect();
+        let status = child.wait()?;
+        ensure!(status.success(), "rehome {} ended with {status}", words.join(" "));
+        events
+    }
+
+    fn script(&self) -> String {
+        format!("cd {FOLDER} && REHOME_CLOCK_AHEAD={} exec ./rehome \"$@\"", self.ahead.get())
+    }
+
+    /// Forgets the migration, so that another one can begin: its journal and what was approved.
+    ///
+    /// # Errors
+    /// Something of it cannot be removed.
+    pub fn forget(&self) -> Result<()> {
+        self.machine.sh(&format!("cd {FOLDER} && rm -rf .rehome plan.lock")).map(drop)
+    }
+
+    /// Lets so much time pass for rehome, and for nobody else.
+    pub fn pass(&self, seconds: u64) {
+        self.ahead.set(self.ahead.get() + seconds);
+    }
+
+    /// The phase that the migration waits at.
+    ///
+    /// # Errors
+    /// It waits at none.
+    pub fn waits_at(&self) -> Result<String> {
+        let status = self.expect(0, &["status", "--json"])?.stdout;
+        let status: serde_json::Value = serde_json::from_str(status.lines().last().unwrap_or_default())?;
+        let phases = status["status"]["phases"].as_array().context("status has no phases")?;
+        let waits = |phase: &&serde_json::Value| phase["standing"] == "waiting" || !phase["waits"].is_null();
+        let phase = phases.iter().find(waits).with_context(|| format!("no phase waits: {status:#}"))?;
+        Ok(phase["phase"].as_str().unwrap_or_default().to_string())
+    }
+
+    /// [`Rehome::run`], requiring an exit status.
+    ///
+    /// # Errors
+    /// It ended with another; the message holds what it said.
+    pub fn expect(&self, status: i32, words: &[&str]) -> Result<Ran> {
+        let ran = self.run(words)?;
+        ensure!(
+            ran.status == Some(status),
+            "rehome {} ended with {:?} instead of {status}\n--- stdout\n{}\n--- stderr\n{}",
+            words.join(" "),
+            ran.status,
+            ran.stdout,
+            ran.stderr
+        );
+        Ok(ran)
+    }
+
+    /// Approves everything the plan asks for.
+    ///
+    /// # Errors
+    /// rehome's words.
+    pub fn approve(&self) -> Result<()> {
+        self.expect(0, &["approve", "--yes"]).map(drop)
+    }
+
+    /// The whole plan: up to the gate, the answer, the rest.
+    ///
+    /// # Errors
+    /// rehome's words.
+    pub fn migrate(&self) -> Result<()> {
+        self.approve()?;
+        self.expect(5, &["apply"])?;
+        self.expect(0, &["answer", "downtime", "go-on", "yes"])?;
+        self.expect(0, &["apply"]).map(drop)
+    }
+
+    /// `rehome --json WORDS…`, killed with SIGKILL `pause` after one of its events holds all of `marks`: it works on until then.
+    ///
+    /// # Errors
+    /// No event has them all.
+    pub fn kill_after(&self, words: &[&str], marks: &[&str], pause: &str) -> Result<()> {
+        self.kill(words, marks, &format!("sleep {pause}"))
+    }
+
+    /// The same, but it stands still from the event on, and only what it asked for elsewhere goes on: however fast the
+    /// machine is, it does not come further than this.
+    ///
+    /// # Errors
+    /// As [`Rehome::kill_after`].
+    pub fn kill_at(&self, words: &[&str], marks: &[&str], pause: &str) -> Result<()> {
+        self.kill(words, marks, &format!("kill -STOP $(cat pid); sleep {pause}"))
+    }
+
+    fn kill(&self, words: &[&str], marks: &[&str], pause: &str) -> Result<()> {
+        // The watcher reads the events; the pid is the shell's own, which becomes rehome.
+        let tests: Vec<String> = marks.iter().map(|mark| format!("[[ $line == *'{mark}'* ]]")).collect();
+        let script = format!(
+            "cd {FOLDER}; rm -f pid killed; \
+             bash -c 'echo $$ > pid; exec ./rehome --json \"$@\"' rehome {} 2>stderr | \
+             while IFS= read -r line; do \
+               if {} && [[ ! -e killed ]]; then {pause}; touch killed; kill -9 $(cat pid); fi; \
+             done; ended=${{PIPESTATUS[0]}}; [[ $ended == 137 ]] || {{ echo \"it ended with $ended\" >&2; exit 1; }}",
+            words.join(" "),
+            tests.join(" && "),
+        );
+        let done = ran(self.machine.ssh(&["bash", "-c", &script])?);
+        let said = self.machine.sh(&format!("cat {FOLDER}/stderr"))?;
+        ensure!(done.status == Some(0), "not killed at {marks:?}: {}\n{said}", done.stderr.trim());
+        Ok(())
+    }
+}
+
+fn ran(output: Output) -> Ran {
+    Ran {
+        status: output.status.code(),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// The words that run a script with these arguments.
+fn spoken<'a>(script: &'a str, words: &[&'a str]) -> Vec<&'a str> {
+    let mut all = vec!["sh", "-c", script, "rehome"];
+    all.extend(words);
+    all
+}
+
+/// The folder that cargo builds into: a test runs from `TARGET/debug/deps`.
+fn target() -> PathBuf {
+    let here = std::env::current_exe().unwrap_or_default();
+    here.ancestors().nth(3).map_or_else(|| plan::workspace().join("target"), Path::to_path_buf)
+}
+
+impl Built {
+    /// What was built with the test that is running. The binary is without debug information: a tenth of the bytes to push
+    /// to every machine. [`clean_up`] removes it.
+    ///
+    /// # Errors
+    /// It was not built.
+    pub fn with_tests() -> Result<&'static Self> {
+        static BUILT: OnceLock<Result<Built, String>> = OnceLock::new();
+        let made = BUILT.get_or_init(|| {
+            let (from, to) = (target().join("debug/rehome"), stripped());
+            if !from.exists() {
+                return Err(format!("{} is not there: `cargo xtask test` builds it first", from.display()));
+            }
+            let done = run(Command::new("strip").arg("--strip-debug").arg("-o").arg(&to).arg(from));
+            let built = Built { program: to, components: target().join("components") };
+            done.map(|_| built).map_err(|error| format!("{error:#}"))
+        });
+        made.as_ref().map_err(|error| anyhow::anyhow!("{error}"))
+    }
+}
+
+fn stripped() -> PathBuf {
+    target().join(format!("lab/rehome-{}", std::process::id()))
+}
+
+/// Removes what [`Built::with_tests`] made.
+pub fn clean_up() {
+    drop(std::fs::remove_file(stripped()));
+}

@@ -1,0 +1,81 @@
+//! The lab of the bench: an old server with as many mails as asked for, two new ones beside each other, all on a disk; and
+//! what happens there before each run: mail arrives, gets flags, is deleted; caches are dropped.
+
+use std::cell::Cell;
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Context, ensure};
+use rehome_tests::harness::eventually;
+use rehome_tests::lab::{Disk, Lab, LabSpec, Machine};
+
+const USERS: &str = "100";
+/// One of them (`tests/lab/bulk.py`).
+pub const USER: (&str, &str) = ("user042@example.org", "secret");
+/// Dovecot runs and listens to nobody, and no longer so.
+pub const CLOSE: &str = "echo protocols = > /etc/dovecot/conf.d/zz-closed.conf; systemctl restart dovecot";
+pub const REOPEN: &str = "rm -f /etc/dovecot/conf.d/zz-closed.conf; systemctl restart dovecot";
+/// Of all mails, before each run: new, with other flags, gone.
+const CHURN: [&str; 3] = ["0.005", "0.01", "0.003"];
+
+pub struct World {
+    pub lab: Lab,
+    churned: Cell<u64>,
+}
+
+impl World {
+    /// With the machines' disks in this folder, which must outlive it.
+    pub fn make(disks: &Path, messages: u64) -> anyhow::Result<Self> {
+        let spec = LabSpec::pair().with_twin().ssh_keys_on("new").ssh_keys_on("twin");
+        let lab = Lab::start(&spec.disk(Disk::Folder(disks.to_path_buf())))?;
+        let world = Self { lab, churned: Cell::new(0) };
+        let begun = Instant::now();
+        world.old().python("bulk.py", &["fill", USERS, &messages.to_string()], b"")?;
+        world.look()?;
+        eprintln!("{messages} mails on old in {:.0} s", begun.elapsed().as_secs_f64());
+        Ok(world)
+    }
+
+    pub fn old(&self) -> &Machine {
+        self.lab.old()
+    }
+
+    /// Users work on old.
+    pub fn open_old(&self) -> anyhow::Result<()> {
+        self.old().sh(&format!("systemctl unmask dovecot.service dovecot.socket; {REOPEN}"))?;
+        eventually("Dovecot on old listens", || self.old().port_is_open(143))
+    }
+
+    /// What comes before each run. Other mails each time, as many each time.
+    pub fn churn(&self) -> anyhow::Result<()> {
+        let seed = self.churned.get() + 1;
+        self.churned.set(seed);
+        let mut words = vec!["churn".to_string(), seed.to_string()];
+        words.extend(CHURN.map(String::from));
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        self.old().python("bulk.py", &words, b"")?;
+        self.look()
+    }
+
+    /// Dovecot on old sees all mailboxes: mail that it delivers itself has UIDs at once.
+    fn look(&self) -> anyhow::Result<()> {
+        self.old().sh("doveadm -f tab mailbox status -A messages '*' >/dev/null").map(drop)
+    }
+
+    /// As after a boot. The machines' kernel is this one's (proc(5), drop_caches).
+    pub fn drop_caches(&self) -> anyhow::Result<()> {
+        self.old().sh("sync")?;
+        std::fs::write("/proc/sys/vm/drop_caches", "3").context("cannot drop the caches")
+    }
+
+    /// The mails of a new server are those of old: the same names with the same flags and sizes, in the same mailboxes.
+    pub fn must_be_moved_to(&self, new: &Machine) -> anyhow::Result<()> {
+        // A mail that Dovecot has seen goes from `new` to `cur`: no difference.
+        let script = "cd /var/vmail && find . -type f -path '*/Maildir/*' '(' -path '*/cur/*' -o -path '*/new/*' ')' \
+                      -printf '%P %s\\n' | sed -E 's,/new/([^ /]*) ,/cur/\\1:2\\, ,' | LC_ALL=C sort > /run/mails && \
+                      wc -l < /run/mails && sha256sum < /run/mails";
+        let (old, there) = (self.old().sh(script)?, new.sh(script)?);
+        ensure!(old == there, "the mail on {} is not that of old\nold: {old}\n{}: {there}", new.name(), new.name());
+        Ok(())
+    }
+}
