@@ -399,6 +399,21 @@ sub tell_hashes {
 
 # Writing
 
+sub message { # a small file that never changes, in one piece
+    my ($file, $most) = @_;
+    my $handle = open_quietly(place($file));
+    my @stat = stat($handle) or system_fault();
+    fault('regular') if !S_ISREG($stat[2]);
+    fault('large') if $stat[7] > $most;
+    my $content = '';
+    while (length $content < $stat[7]) {
+        my $got = sysread($handle, $content, $stat[7] - length $content, length $content);
+        if (!defined $got) { next if $!{EINTR}; system_fault() }
+        last if !$got;
+    }
+    send_raw('w', $content);
+}
+sub put { my ($path, $content, @rest) = @_; begin($path); more($content); finish(@rest) }
 sub begin {
     my ($path) = @_;
     $writing = { path => $path };
@@ -627,6 +642,8 @@ my %requests = (
     i => [\&find_links, 1],
     C => [sub { tell_back('t', now()) }, 0],
     R => [\&fetch, 0],
+    m => [\&message, 0],
+    Q => [\&put, 1],
     G => [\&tell_hashes, 0],
     Y => [\&make_symlink, 1],
     M => [\&move, 1],

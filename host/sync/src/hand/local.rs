@@ -116,6 +116,12 @@ impl Local {
             Request::Clock => return clock(),
             Request::Fetch { file, most, ripen } => return self.fetch(&file, most, ripen, replies),
             Request::Hash(files) => return Ok(self.hash(&files)),
+            Request::Message { file, most } => return self.message(&file, most),
+            Request::Put { path, content, mode, owner, attributes, modified } => {
+                self.begin(&path);
+                self.more(&content);
+                self.finish(mode, owner.as_ref(), attributes.as_ref(), Some(modified))?;
+            }
             Request::Begin(path) => self.begin(&path),
             Request::Data(piece) => self.more(&piece),
             Request::Finish { mode, owner, attributes, modified } => {

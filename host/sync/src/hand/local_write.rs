@@ -55,6 +55,21 @@ impl Local {
         Ok(Reply::Closed { changed: left > 0 || is_changed(&before, &fstat(&handle)?) })
     }
 
+    /// A file that never changes under its name: what it has now is what it had and will have.
+    pub(super) fn message(&mut self, file: &[u8], most: u64) -> Result<Reply, Fault> {
+        let (folder, name) = self.place(file)?;
+        let handle = open_quietly(&folder, name)?;
+        let stat = fstat(&handle)?;
+        if kind_of(&stat) != Kind::File {
+            return Err(Why::NotRegular.into());
+        }
+        let size = u64::try_from(stat.st_size).unwrap_or(0);
+        if size > most {
+            return Err(Why::TooLarge.into());
+        }
+        Ok(Reply::Whole(read_piece(&handle, usize::try_from(size).unwrap_or(usize::MAX))?))
+    }
+
     pub(super) fn begin(&mut self, path: &[u8]) {
         let file = self.place(path).and_then(|(folder, name)| {
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;

@@ -78,6 +78,20 @@ pub(crate) enum Request {
     },
     /// SHA-256 of regular files, so that their content need not travel: `Hashes`, one each.
     Hash(Vec<Vec<u8>>),
+    /// The same of a small file that never changes: `Whole`.
+    Message {
+        file: Vec<u8>,
+        most: u64,
+    },
+    /// A new small file (must not exist), all of it at once; as `Begin`, `Data` and `Finish`.
+    Put {
+        path: Vec<u8>,
+        content: Vec<u8>,
+        mode: u32,
+        owner: Option<Owner>,
+        attributes: Option<Attributes>,
+        modified: Time,
+    },
     /// Begin a new file (must not exist); no reply.
     Begin(Vec<u8>),
     /// More of it; no reply.
@@ -165,6 +179,8 @@ pub(crate) enum Reply {
         modified: Time,
     },
     Data(Vec<u8>),
+    /// All of a file.
+    Whole(Vec<u8>),
     /// `changed`: the file is not what it was when it was opened.
     Closed {
         changed: bool,

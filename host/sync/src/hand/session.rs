@@ -164,7 +164,7 @@ pub(crate) fn unexpected(side: &str, reply: &Reply) -> Error {
         Reply::Done => "done",
         Reply::Failed(_) => "a failure",
         Reply::Listed { .. } | Reply::Gone { .. } | Reply::Same { .. } | Reply::Names { .. } => "a listing",
-        Reply::Opened { .. } | Reply::Data(_) | Reply::Closed { .. } => "content",
+        Reply::Opened { .. } | Reply::Data(_) | Reply::Whole(_) | Reply::Closed { .. } => "content",
         Reply::Space(_) | Reply::Clock(_) => "a number",
         Reply::Hashes(_) => "a hash",
     };

@@ -37,6 +37,16 @@ pub(super) fn encode(request: &Request) -> Vec<u8> {
         }
         Request::Clock => frame(b'C', &[]),
         Request::Fetch { file, most, ripen } => frame(b'R', &[file, &number(*most), flag(*ripen)]),
+        Request::Message { file, most } => frame(b'm', &[file, &number(*most)]),
+        Request::Put { path, content, mode, owner, attributes, modified } => {
+            let mut fields = vec![number(*mode)];
+            fields.extend(owner_fields(owner.as_ref()));
+            fields.extend(attribute_fields(attributes.as_ref()));
+            fields.extend(time_fields(Some(*modified)));
+            let mut all = vec![path.as_slice(), content];
+            all.extend(slices(&fields));
+            frame(b'Q', &all)
+        }
         Request::Hash(files) => frame(b'G', &slices(files)),
         Request::Begin(path) => frame(b'W', &[path]),
         Request::Data(piece) => raw_frame(b'D', piece),
@@ -151,8 +161,10 @@ impl Decoder {
     /// A frame without its length. The error says what is wrong with it.
     pub(super) fn decode(&mut self, frame: &[u8]) -> Result<Reply, Refused> {
         let (&letter, content) = frame.split_first().ok_or("an empty frame")?;
-        if letter == b'd' {
-            return Ok(Reply::Data(content.to_vec()));
+        match letter {
+            b'd' => return Ok(Reply::Data(content.to_vec())),
+            b'w' => return Ok(Reply::Whole(content.to_vec())),
+            _ => {}
         }
         let fields = split(content)?;
         match (letter, fields.as_slice()) {

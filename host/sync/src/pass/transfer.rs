@@ -3,10 +3,10 @@
 //! Content is never held whole: pieces pass through bounded queues. What vanishes or changes meanwhile is looked at again.
 
 use super::{Item, Pass};
-use crate::hand::{Fault, Incoming, Outgoing, Reply, Request, unexpected};
+use crate::hand::{Fault, Incoming, Outgoing, PIECE, Reply, Request, unexpected};
 use crate::plan::Former;
 use crate::tree::name_owner;
-use crate::{Error, Kind, SyncOptions};
+use crate::{Entry, Error, Kind, SyncOptions};
 use tokio::sync::mpsc;
 
 /// A batch has at most so many files and, but for the last one, so many bytes: one sync of the disk each.
@@ -186,7 +186,12 @@ impl Pass<'_> {
                 } else {
                     item.entry.size.saturating_mul(2).max(item.entry.size + GROWTH)
                 };
-                let request = Request::Fetch { file: item.entry.path.as_bytes().to_vec(), most, ripen: !message };
+                let file = item.entry.path.as_bytes().to_vec();
+                let request = if message && is_small(&item.entry) {
+                    Request::Message { file, most }
+                } else {
+                    Request::Fetch { file, most, ripen: !message }
+                };
                 if ask.send(request).await.is_err() {
                     break;
                 }
@@ -236,6 +241,11 @@ async fn hear(
     Ok(refusals)
 }
 
+/// Whether it travels in one piece.
+fn is_small(entry: &Entry) -> bool {
+    entry.size <= PIECE as u64
+}
+
 /// As many as make a batch; at least one.
 fn batch_length(items: &[Item]) -> usize {
     let mut bytes = 0;
@@ -269,6 +279,9 @@ impl Mover<'_> {
             self.send(Request::Symlink { path, points_to, owner, modified: entry.modified }).await;
             return Ok((Outcome::Written(0), true));
         }
+        if self.message && is_small(entry) {
+            return self.pass_on_whole(read).await;
+        }
         let (size, modified) = match read.next().await? {
             Reply::Opened { size, modified } => (size, modified),
             Reply::Failed(fault) => return Ok((unreadable(&fault, self.message), false)),
@@ -285,6 +298,25 @@ impl Mover<'_> {
         // A message has one size for ever: another one is not the file that was listed.
         let outcome = if self.message && size != entry.size { Outcome::Changed } else { outcome };
         Ok((outcome, true))
+    }
+
+    /// A small message. It has one size for ever: with another one it is not the file that was listed.
+    async fn pass_on_whole(&self, read: &mut &mut Incoming) -> Result<(Outcome, bool), Error> {
+        let entry = &self.item.entry;
+        let content = match read.next().await? {
+            Reply::Whole(content) => content,
+            Reply::Failed(fault) => return Ok((unreadable(&fault, true), false)),
+            other => return Err(unexpected(read.side(), &other)),
+        };
+        let size = content.len() as u64;
+        if size != entry.size {
+            return Ok((Outcome::Changed, false));
+        }
+        let (path, mode) = (self.temporary.to_vec(), self.options.mode_of(entry));
+        let (owner, modified) = (Some(self.options.owner_of(entry)), entry.modified);
+        let attributes = self.exact.then(|| entry.attributes.clone());
+        self.send(Request::Put { path, content, mode, owner, attributes, modified }).await;
+        Ok((Outcome::Written(size), true))
     }
 
     async fn pieces(&self, read: &mut &mut Incoming, size: u64) -> Result<Outcome, Error> {
