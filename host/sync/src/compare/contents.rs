@@ -26,6 +26,10 @@ impl Done {
     pub(super) fn files(&self) -> u64 {
         self.files
     }
+
+    pub(super) fn tell(&self, total: Option<u64>, observer: &dyn Observer) {
+        observer.progress(self.files, total, self.bytes);
+    }
 }
 
 /// Of one part. `total`: how many files there are in all, where that is known.
@@ -53,7 +57,7 @@ pub(super) async fn contents(
                 (_, None) => count.different(&entry.path, "the target could not read it, or it changed meanwhile"),
             }
         }
-        observer.progress(done.files, total, done.bytes);
+        done.tell(total, observer);
     }
     Ok(())
 }

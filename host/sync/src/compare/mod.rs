@@ -93,6 +93,7 @@ impl Comparing<'_> {
         if self.how == Comparison::Contents {
             let total = is_last.then(|| self.done.files() + plan.pairs.len() as u64);
             let Self { left, right, count, done, observer, .. } = self;
+            done.tell(total, *observer);
             contents((left, right), (source, target), &plan, count, (done, total), *observer).await?;
         }
         Ok(())

@@ -37,7 +37,8 @@ sub flush {
         substr($out, 0, $sent) = '';
     }
 }
-sub send_raw { $out .= pack('N', 1 + length $_[1]) . $_[0] . $_[1]; flush() if length $out > $PIECE }
+# The letter comes last: a byte that might begin a line of the wrapper around this program is only passed on with the next one.
+sub send_raw { $out .= pack('N', 1 + length $_[1]) . $_[1] . $_[0]; flush() if length $out > $PIECE }
 sub tell_back { my $letter = shift; send_raw($letter, pack('(N/a*)*', @_)) }
 
 sub next_frame {

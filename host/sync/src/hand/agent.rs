@@ -44,10 +44,10 @@ pub(crate) async fn open_agent(side: &Side, root: &Path, beside: Option<Vec<u8>>
     Ok(session)
 }
 
-/// The first frame: `h`, version, whether times are exact; or why the root cannot be used.
+/// The first frame, whose letter comes last as in all of them: `h`, version, whether times are exact; or why the root cannot be used.
 fn greet(side: &str, root: &Path, frame: &[u8]) -> Result<bool, Error> {
     let refused = |what: &str| Error::Protocol { side: side.to_owned(), what: what.to_owned() };
-    let (&letter, content) = frame.split_first().ok_or_else(|| refused("an empty frame"))?;
+    let (&letter, content) = frame.split_last().ok_or_else(|| refused("an empty frame"))?;
     let fields = wire::split(content).map_err(refused)?;
     match (letter, fields.as_slice()) {
         (b'h', [b"1", exact]) => Ok(*exact == b"1"),

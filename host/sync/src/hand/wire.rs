@@ -1,4 +1,5 @@
-//! The bytes between rehome and `agent.pl`: frames of a length (4 bytes, big-endian), a letter, and fields.
+//! The bytes between rehome and `agent.pl`: frames of a length (4 bytes, big-endian), a letter, and fields; in answers the
+//! letter comes last, so that no answer ends in a byte that `rehome_remote` holds back until it knows what follows.
 //! Invariant: whatever comes in is checked for shape here (numbers, counts, limits); its meaning is checked by `listing`.
 //! A field is a length (4 bytes, big-endian) and bytes; numbers are decimal text, so that a 32-bit perl can write them.
 
@@ -160,7 +161,7 @@ type Refused = &'static str;
 impl Decoder {
     /// A frame without its length. The error says what is wrong with it.
     pub(super) fn decode(&mut self, frame: &[u8]) -> Result<Reply, Refused> {
-        let (&letter, content) = frame.split_first().ok_or("an empty frame")?;
+        let (&letter, content) = frame.split_last().ok_or("an empty frame")?;
         match letter {
             b'd' => return Ok(Reply::Data(content.to_vec())),
             b'w' => return Ok(Reply::Whole(content.to_vec())),
@@ -295,6 +296,11 @@ pub(super) fn parse_why(field: &[u8]) -> Result<Why, Refused> {
 mod tests {
     use super::*;
 
+    /// An answer without its length.
+    fn answer(letter: u8, fields: &[&[u8]]) -> Vec<u8> {
+        [&frame(letter, fields)[5..], &[letter]].concat()
+    }
+
     fn entry(changes: &[(usize, &[u8])]) -> Vec<u8> {
         let mut fields: Vec<&[u8]> = vec![
             b"cur", b"name", b"f", b"3", b"1", b"2", b"5", b"6", b"420", b"root", b"root", b"1", b"8", b"9", b"", b"",
@@ -302,7 +308,7 @@ mod tests {
         for (at, value) in changes {
             fields[*at] = value;
         }
-        frame(b'e', &fields)[4..].to_vec()
+        answer(b'e', &fields)
     }
 
     #[test]
@@ -315,7 +321,7 @@ mod tests {
 
     #[test]
     fn a_hash_has_32_bytes_or_none() {
-        let decode = |fields: &[&[u8]]| Decoder::default().decode(&frame(b'x', fields)[4..]);
+        let decode = |fields: &[&[u8]]| Decoder::default().decode(&answer(b'x', fields));
         assert_eq!(decode(&[b"", &[7; 32]]), Ok(Reply::Hashes(vec![None, Some([7; 32])])));
         for wrong in [31, 33, 64] {
             assert!(decode(&[&vec![7; wrong]]).is_err(), "{wrong}");
@@ -329,13 +335,14 @@ mod tests {
             assert!(decoder.decode(&entry(&[change])).is_err(), "{change:?}");
         }
         let whole = entry(&[]);
-        for end in 0..whole.len() {
-            let cut = decoder.decode(&whole[..end]);
+        let content = &whole[..whole.len() - 1];
+        for end in 0..content.len() {
+            let cut = decoder.decode(&[&content[..end], b"e"].concat());
             // Cut between the folder and the entry, it is a listing of nothing.
-            assert!(cut.is_err() || end == 8, "{end}");
+            assert!(cut.is_err() || end == 7, "{end}");
         }
         for letter in 0..=255 {
-            let _ = decoder.decode(&[letter, 0, 0, 0, 200, 1]);
+            let _ = decoder.decode(&[0, 0, 0, 200, 1, letter]);
             let _ = decoder.decode(&[letter]);
         }
     }

@@ -69,7 +69,11 @@ async fn what_differs_in_content_alone_is_found_and_nothing_else() {
 struct Swaps(Mutex<Option<(PathBuf, PathBuf)>>);
 
 impl Observer for Swaps {
-    fn progress(&self, _: u64, _: Option<u64>, _: u64) {
+    fn progress(&self, _: u64, total: Option<u64>, _: u64) {
+        // How many there are is known once the last part is listed.
+        if total.is_none() {
+            return;
+        }
         if let Some((file, points_to)) = self.0.lock().unwrap().take() {
             fs::remove_file(&file).unwrap();
             symlink(points_to, file).unwrap();
@@ -105,4 +109,28 @@ async fn a_file_that_is_gone_by_then_is_a_difference_and_no_failure() {
         let found = contents(&pair, &Removes(pair.target.join("d/7"))).await;
         assert_eq!(told(&found), ["d/7: the target could not read it, or it changed meanwhile"], "{hands:?}");
     }
+}
+
+/// Lines of the wrapper around a program begin with this byte: one that might be the first of them waits for what follows.
+const HELD_BACK: u8 = 0x1e;
+
+#[tokio::test]
+async fn answers_that_end_in_the_byte_that_is_held_back_arrive() {
+    use sha2::Digest as _;
+    let pair = Pair::new(Hands::Agents);
+    let ends_so = |content: &String| sha2::Sha256::digest(content).last() == Some(&HELD_BACK);
+    let content = (0..).map(|number| format!("{number}")).find(ends_so).unwrap();
+    mailbox(&pair.source, b"d/u");
+    write(&pair.source, b"d/u/cur/1.host:2,", content.as_bytes(), 0);
+    write(&pair.source, b"d/u/cur/2.host:2,", &[b'x', HELD_BACK], 0);
+    let (source, target) = pair.trees().await;
+    let (options, quick) = (maildir(), std::time::Duration::from_secs(60));
+    let pass = rehome_sync::sync(&source, &target, &options, &(), &());
+    assert_eq!(tokio::time::timeout(quick, pass).await.expect("a pass that ends").unwrap().copied, 2);
+    pair.assert_equal(&[]);
+    fs::remove_file(at(&pair.source, b"d/u/cur/2.host:2,")).unwrap();
+    fs::remove_file(at(&pair.target, b"d/u/cur/2.host:2,")).unwrap();
+    let found = compare(&source, &target, &options, Comparison::Contents, &());
+    let found = tokio::time::timeout(quick, found).await.expect("a comparison that ends").unwrap();
+    assert!(found.none(), "{found:?}");
 }
