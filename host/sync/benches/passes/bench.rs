@@ -151,12 +151,15 @@ impl Bench {
     }
 }
 
-/// Caches as they are, or as after a boot.
+/// Before something is measured: nothing is left to be written (trees that were removed, checks), and caches are as they are,
+/// or as after a boot.
 fn prepare(cache: Option<&str>) {
-    if cache == Some("dropped") {
-        // sync(2), then the kernel's own switch (proc(5), drop_caches).
+    if let Some(cache) = cache {
         rustix::fs::sync();
-        std::fs::write("/proc/sys/vm/drop_caches", "3").expect("root may drop the caches");
+        if cache == "dropped" {
+            // The kernel's own switch (proc(5), drop_caches).
+            std::fs::write("/proc/sys/vm/drop_caches", "3").expect("root may drop the caches");
+        }
     }
 }
 
