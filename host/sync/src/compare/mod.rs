@@ -54,8 +54,8 @@ struct Comparing<'a> {
 impl Comparing<'_> {
     async fn run(&mut self) -> Result<(), Error> {
         let Split { source, target, roots } = self.split().await?;
+        self.part(&source, &target, roots.is_empty()).await?;
         let roots = Roots::new(roots);
-        self.part(&source, &target, false).await?;
         loop {
             let enough = self.options.part;
             let Some(group) = next_group(&mut self.left, &mut self.right, &roots, None, enough).await? else {
