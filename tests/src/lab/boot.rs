@@ -131,6 +131,7 @@ fn write_files(spec: &LabSpec, machine: &MachineSpec, folder: &Path, files: &Pat
         put(files, "etc/ssh/sshd_config.d/rehome-lab.conf", "PermitRootLogin no\n", 0o644)?;
     }
     write_base(machine.base, files)?;
+    write_stamps(machine.base, files)?;
     authority::trust(&machine.base.suite().tree()?, files)?;
     for home in ["root", "home/admin"] {
         write_ssh_home(machine, &ssh, files, home)?;
@@ -160,6 +161,19 @@ fn write_base(base: Base, files: &Path) -> Result<()> {
     }
     if base == Base::Sender {
         put(files, "etc/postfix/main.cf", &String::from_utf8(cache::script("sender.cf")?)?, 0o644)?;
+    }
+    Ok(())
+}
+
+/// The trees were made earlier, perhaps on another day: a timer that thinks it has missed its hour would run while the machine
+/// boots (systemd.timer(5), Persistent=), before the services that it needs.
+fn write_stamps(base: Base, files: &Path) -> Result<()> {
+    const STAMPS: &str = "var/lib/systemd/timers";
+    for tree in lower_of(base)?.split(':') {
+        let Ok(stamps) = fs::read_dir(Path::new(tree).join(STAMPS)) else { continue };
+        for stamp in stamps {
+            put(files, &format!("{STAMPS}/{}", stamp?.file_name().to_string_lossy()), "", 0o644)?;
+        }
     }
     Ok(())
 }
