@@ -42,7 +42,31 @@ pub(crate) fn text(options: &Options) -> Result<Vec<u8>, String> {
         // With -F ssh reads neither of its usual files. `~` is the home in passwd(5), as ever with ssh.
         None => text.extend(b"Include ~/.ssh/config\nHost *\nInclude /etc/ssh/ssh_config\n"),
     }
+    // Unless the operator's files say something else.
+    if has_aes() {
+        text.extend(b"Host *\nCiphers ");
+        text.extend(QUICK_CIPHERS.join(",").as_bytes());
+        text.push(b'\n');
+    }
     Ok(text)
+}
+
+/// What ssh offers by default, with what a processor does in hardware first: 216 instead of 131 MB/s here.
+const QUICK_CIPHERS: [&str; 6] = [
+    "aes128-gcm@openssh.com",
+    "aes256-gcm@openssh.com",
+    "chacha20-poly1305@openssh.com",
+    "aes128-ctr",
+    "aes192-ctr",
+    "aes256-ctr",
+];
+
+/// Whether this machine's processor has instructions for AES.
+fn has_aes() -> bool {
+    let about = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    // `flags` on Intel's, `Features` on ARM's.
+    let mut features = about.lines().filter(|line| line.starts_with("flags") || line.starts_with("Features"));
+    features.any(|line| line.split_whitespace().any(|word| word == "aes"))
 }
 
 /// A path as one argument of a configuration line.
@@ -104,6 +128,13 @@ mod tests {
         let strict = text.find("StrictHostKeyChecking yes").unwrap();
         assert!(strict < text.find("Include ~/.ssh/config").unwrap());
         assert!(text.contains("ServerAliveInterval 3\nServerAliveCountMax 2\n"));
+    }
+
+    #[test]
+    fn the_operators_ciphers_come_before_the_quick_ones() {
+        let text = String::from_utf8(text(&Options::default()).unwrap()).unwrap();
+        let operators = text.find("Include /etc/ssh/ssh_config").unwrap();
+        assert!(text.find("\nCiphers ").is_none_or(|ciphers| operators < ciphers));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Rehome's own things (unfinished files, what was set aside) are kept apart.
 
 use crate::hand::{ASIDE, RawEntry};
-use crate::temporary::is_temporary;
+use crate::temporary::{is_staged, is_temporary};
 use crate::{Entry, Error, FolderKey, Kind, RelativePath, escape, path};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ pub(crate) const MOST_ENTRIES: usize = 20_000_000;
 #[derive(Debug, Default)]
 pub(crate) struct Listing {
     pub entries: Vec<Entry>,
-    /// Unfinished files of passes that were killed.
+    /// Unfinished files of passes that were killed, and folders that were being filled, below what they hold.
     pub leftovers: Vec<RelativePath>,
     /// Folders that vanished while they were listed.
     pub gone: Vec<RelativePath>,
@@ -212,7 +212,7 @@ impl Collector {
             if path.is_within(ASIDE.as_bytes()) {
                 return Ok(());
             }
-            if is_temporary(path.name()) && raw.kind != Kind::Folder {
+            if is_temporary(path.name()) && raw.kind != Kind::Folder || is_staged(path.as_bytes()) {
                 self.listing.leftovers.push(path);
                 return Ok(());
             }
@@ -244,6 +244,7 @@ impl Collector {
     /// [`Error::Protocol`] when a path came twice.
     pub(crate) fn finish(mut self) -> Result<Listing, Error> {
         self.listing.sort();
+        self.listing.leftovers.sort_unstable_by(|one, other| other.cmp(one));
         let twice =
             self.listing.entries.windows(2).find(|pair| pair[0].path == pair[1].path).map(|pair| pair[0].path.clone());
         match twice {

@@ -42,15 +42,14 @@ pub(crate) async fn collect_all(
 
 /// `pruned`: of leaves that the hand was told to know only what is new about them.
 pub(crate) async fn ask_for_listing(
-    ask: &Outgoing,
+    ask: &mut Outgoing,
     collector: &mut Collector,
     below: &RelativePath,
     depth: u32,
     pruned: bool,
 ) {
     collector.expect(below.as_bytes(), depth);
-    // When the hand has ended, whoever hears its replies is told why.
-    let _ = ask.send(Request::List { below: below.as_bytes().to_vec(), depth, pruned }).await;
+    ask.send(Request::List { below: below.as_bytes().to_vec(), depth, pruned }).await;
 }
 
 pub(crate) async fn hear_listing(
@@ -95,10 +94,9 @@ pub(crate) async fn stat_all(session: &mut Session, paths: &[RelativePath]) -> R
     let (ask, replies) = session.halves();
     let asking = async {
         for path in paths {
-            if ask.send(Request::Stat(path.as_bytes().to_vec())).await.is_err() {
-                break;
-            }
+            ask.add(Request::Stat(path.as_bytes().to_vec())).await;
         }
+        ask.flush().await;
         Ok::<(), Error>(())
     };
     let hearing = async {
@@ -133,10 +131,9 @@ pub(crate) async fn names_of(session: &mut Session, folders: &[RelativePath]) ->
     let (ask, replies) = session.halves();
     let asking = async {
         for folder in folders {
-            if ask.send(Request::Names(folder.as_bytes().to_vec())).await.is_err() {
-                break;
-            }
+            ask.add(Request::Names(folder.as_bytes().to_vec())).await;
         }
+        ask.flush().await;
         Ok::<(), Error>(())
     };
     let hearing = async {

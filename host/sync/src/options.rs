@@ -95,7 +95,7 @@ impl Default for SyncOptions {
             owner: None,
             set_id: false,
             racy: Duration::from_secs(2),
-            part: 20_000,
+            part: 4_000,
             aside: "sync".to_owned(),
         }
     }

@@ -27,6 +27,12 @@ impl Temporaries {
     }
 }
 
+/// Whether a path is that of a folder which is filled in the `tmp` of a mailbox (`pass::staging`), or in it.
+pub(crate) fn is_staged(path: &[u8]) -> bool {
+    let mut parts = path.split(|&byte| byte == b'/').rev().skip_while(|name| !is_temporary(name));
+    parts.next().is_some() && parts.next() == Some(b"tmp")
+}
+
 /// Whether a name is one of [`Temporaries`].
 pub(crate) fn is_temporary(name: &[u8]) -> bool {
     name.strip_prefix(TEMPORARY).is_some_and(|rest| rest.len() == 16 && rest.iter().all(u8::is_ascii_hexdigit))

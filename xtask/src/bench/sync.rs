@@ -14,7 +14,7 @@ use super::scratch::Scratch;
 use crate::cargo;
 
 /// What the bench runs.
-const PACKAGES: [&str; 3] = ["openssh-client", "openssh-server", "rsync"];
+const PACKAGES: [&str; 4] = ["e2fsprogs", "openssh-client", "openssh-server", "rsync"];
 
 /// What to measure, and how often
 #[derive(clap::Args)]
@@ -92,7 +92,11 @@ pub fn run(args: &SyncArgs) -> anyhow::Result<()> {
     let bench = cargo::release_bench(&["-p", "rehome-sync", "--bench", "passes"], "passes")?;
     let scratch = Scratch::make("sync", args.folder.as_deref())?;
     let mut results = Results::open(Run::now(&args.command(), &scratch.folder)?)?;
-    let mut command = Command::new(bench);
+    // Disks that the bench mounts go away with it.
+    let mut command = if scratch.group.is_some() { Command::new("unshare") } else { Command::new(&bench) };
+    if scratch.group.is_some() {
+        command.args(["--mount", "--propagation", "private"]).arg(&bench);
+    }
     command.args(["--messages", &args.messages.to_string(), "--pairs", &args.pairs.to_string()]);
     command.args(["--passes", &names(&args.passes), "--caches", &names(&args.caches), "--delays", &args.delays()]);
     command.arg("--folder").arg(&scratch.folder);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use crate::disk::Disk;
 use crate::equal;
 use crate::figure::Figure;
 use crate::group::Cost;
@@ -20,6 +21,8 @@ pub struct Bench {
     mail: Mail,
     ours: Way,
     peers: Way,
+    /// For first copies, ours and the peer's.
+    disks: Option<[Disk; 2]>,
     folder: TempDir,
 }
 
@@ -38,7 +41,9 @@ impl Bench {
         let (ours, peers) = (Way::open(groups, "ours"), Way::open(groups, "peers"));
         eprintln!("making {} messages in {}", settings.messages, folder.path().display());
         let mail = Mail::make(&folder.path().join("source"), settings.messages);
-        Self { settings, mail, ours, peers, folder }
+        let disk = |name| Disk::new(folder.path(), name, settings.messages);
+        let disks = settings.passes.contains(&Pass::First).then(|| disk("disk-ours").zip(disk("disk-peer"))).flatten();
+        Self { settings, mail, ours, peers, disks: disks.map(|(ours, peer)| [ours, peer]), folder }
     }
 
     pub fn run(&self) {
@@ -95,6 +100,9 @@ impl Bench {
     fn before(&self, contest: &Contest<'_>) {
         match contest.pass {
             Pass::First => {
+                for disk in self.disks.iter().flatten() {
+                    disk.make_blank();
+                }
                 for name in ["ours", contest.peer.folder] {
                     empty(&self.target(contest, name));
                 }
@@ -140,14 +148,20 @@ impl Bench {
 
     /// Targets of first copies go away; the others are brought up to date again and again.
     fn target(&self, contest: &Contest<'_>, name: &str) -> PathBuf {
-        let when = if contest.pass == Pass::First { "first" } else { "again" };
-        let target = self.folder.path().join(when).join(name);
+        let target = match &self.disks {
+            Some([ours, peer]) if contest.pass == Pass::First => {
+                if name == "ours" { &ours.mounted } else { &peer.mounted }.join("mail")
+            }
+            _ if contest.pass == Pass::First => self.folder.path().join("first").join(name),
+            _ => self.folder.path().join("again").join(name),
+        };
         std::fs::create_dir_all(&target).expect("a target");
         target
     }
 
     fn state(&self, contest: &Contest<'_>) -> PathBuf {
-        self.target(contest, "ours").with_extension("state")
+        let name = if contest.pass == Pass::First { "first.state" } else { "again.state" };
+        self.folder.path().join(name)
     }
 }
 

@@ -7,6 +7,7 @@
 #![expect(clippy::disallowed_methods, reason = "it makes the trees that it measures, and runs other tools")]
 
 mod bench;
+mod disk;
 mod equal;
 mod figure;
 mod group;

@@ -92,10 +92,7 @@ async fn hashes(session: &mut Session, files: &[File]) -> Result<Vec<Option<Hash
     let (ask, read) = session.halves();
     let asking = async {
         for batch in &batches {
-            // Whoever waits for the reply is told why the hand has ended.
-            if ask.send(Request::Hash(batch.iter().map(|file| file.path.clone()).collect())).await.is_err() {
-                break;
-            }
+            ask.send(Request::Hash(batch.iter().map(|file| file.path.clone()).collect())).await;
         }
         Ok::<(), Error>(())
     };

@@ -15,10 +15,13 @@ umask 0;
 
 # What perl has no word for, by number: [lstat, fstat, utimensat, syncfs, clock_gettime, size of struct stat, where its
 # st_mtime is (st_ctime follows), how a time is packed, llistxattr, flistxattr, lgetxattr, fgetxattr, fsetxattr,
-# fremovexattr]. On another machine times are whole seconds and every file is fsynced.
+# fremovexattr, and, where perl has words for it, struct stat in perl's order with the nanoseconds of st_mtime and st_ctime].
+# On another machine times are whole seconds and every file is fsynced.
 my %machines = (
-    'x86_64'  => [262, 5, 280, 306, 228, 144, 88, 'q2', 195, 196, 192, 193, 190, 199],
-    'aarch64' => [79, 80, 88, 267, 113, 128, 88, 'q2', 12, 13, 9, 10, 7, 16],
+    'x86_64'  => [262, 5, 280, 306, 228, 144, 88, 'q2', 195, 196, 192, 193, 190, 199,
+        '@0Q @8Q @24L @16Q @28L @32L @40Q @48q @72q @88q @104q @56q @64q @96q @112q'],
+    'aarch64' => [79, 80, 88, 267, 113, 128, 88, 'q2', 12, 13, 9, 10, 7, 16,
+        '@0Q @8Q @16L @20L @24L @28L @32Q @48q @72q @88q @104q @56l @64q @96q @112q'],
     'i[3-6]86' => [300, 197, 320, 344, 265, 96, 72, 'l2', 233, 234, 230, 231, 228, 237],
 );
 my ($call) = map { $machines{$_} } grep { $Config{archname} =~ /^$_/ } keys %machines;
@@ -100,6 +103,10 @@ sub place { # into the folder that holds it; returns the bare name
     folder(parent_of($path));
     return $name;
 }
+sub moved { # what lies in it is opened from the root again
+    my ($path) = @_;
+    undef $here if defined $here && index("$here/", "$path/") == 0;
+}
 sub through { # a name in another folder than the one we are in; the kernel goes through the handle, not through a path
     my ($handle, $name) = @_;
     return '/proc/self/fd/' . fileno($handle) . "/$name";
@@ -118,8 +125,15 @@ sub nanoseconds { # of modification and change; nothing when these changed since
     my ($is_modified, $of_modified, $is_changed, $of_changed) = unpack("x$call->[6] $call->[7] $call->[7]", $buffer);
     return $is_modified == $modified && $is_changed == $changed ? ($of_modified, $of_changed) : ();
 }
+my $stat = "\0" x 256;
 sub look { # stat without following; the last elements are nanoseconds of modification and change
     my ($what) = @_;
+    if ($call && $call->[14]) {
+        my $done = ref $what
+            ? syscall($call->[1], fileno($what), $stat)
+            : syscall($call->[0], -100, "$what", $stat, 0x100);
+        return $done == 0 ? unpack($call->[14], $stat) : system_fault();
+    }
     for (1 .. 100) {
         my @stat = ref $what ? stat($what) : lstat($what);
         @stat or system_fault();
@@ -155,6 +169,8 @@ sub whole { # what a call writes into a buffer that is large enough; undef where
     }
     fault("E$E2BIG");
 }
+my $names = "\0" x 256;
+sub has_attributes { my ($name) = @_; return syscall($call->[8], "$name", $names, 256) != 0 } # or cannot tell
 sub attributes { # of an entry by its bare name, or of a file that is open
     my ($what) = @_;
     my ($list, $get, $word) = ref $what ? @$call[9, 11] : @$call[8, 10];
@@ -213,7 +229,7 @@ sub fields_of { # an entry
     my $kind = kind($s[2]);
     my $points_to = '';
     if ($kind eq 'l') { $points_to = readlink($name); defined $points_to or system_fault() }
-    my $attributes = $call && $kind ne 'l' ? packed(attributes($name)) : '';
+    my $attributes = $call && $kind ne 'l' && has_attributes($name) ? packed(attributes($name)) : '';
     return ($name, $kind, @s[7, 9, 13, 10, 14], $s[2] & 07777, user_name($s[4]), group_name($s[5]), @s[3, 0, 1],
         $attributes, $points_to);
 }
@@ -454,11 +470,12 @@ sub note { # something to sync later
     my ($handles, $handle) = @_;
     if (!$call) { $handle->sync or system_fault(); return }
     push @{ $handles->{few} }, $handle;
-    return if @{ $handles->{few} } <= $FEW;
-    $handles->{file_systems}{ (stat $_)[0] } ||= $_ for @{ delete $handles->{few} };
+    group_noted($handles) if @{ $handles->{few} } > $FEW;
 }
+sub group_noted { my ($handles) = @_; $handles->{file_systems}{ (stat $_)[0] } ||= $_ for @{ delete $handles->{few} || [] } }
 sub sync_noted {
     my ($handles) = @_;
+    group_noted($handles) if $handles->{file_systems};
     for my $handle (@{ $handles->{few} || [] }) { $handle->sync or system_fault() }
     for my $handle (values %{ $handles->{file_systems} || {} }) {
         syscall($call->[3], fileno($handle)) == 0 or system_fault();
@@ -545,8 +562,11 @@ sub move {
     $old = through($source, $old) if parent_of($from) ne parent_of($to);
     if ($replace) { rename($old, $new) or system_fault() }
     else { link($old, $new) or system_fault(); unlink($old) or system_fault() }
+    # A folder whose names changed before keeps to be noted.
+    $changed{$to} = 1 if delete $changed{$from};
     $changed{parent_of($from)} = $changed{parent_of($to)} = 1;
-    undef $here;
+    moved($from);
+    moved($to);
 }
 sub add_link {
     my ($existing, $path) = @_;
@@ -573,6 +593,12 @@ sub remove {
     my ($path) = @_;
     # unlink of perl as root may try to unlink a folder on some systems; Linux refuses that.
     unlink(place($path)) or system_fault();
+    $changed{parent_of($path)} = 1;
+}
+sub remove_folder {
+    my ($path) = @_;
+    rmdir(place($path)) or system_fault();
+    moved($path);
     $changed{parent_of($path)} = 1;
 }
 sub enter_or_make { my ($name) = @_; mkdir($name, 0700) or $!{EEXIST} or system_fault(); return enter($name) }
@@ -653,6 +679,7 @@ my %requests = (
     P => [\&correct, 1],
     A => [\&set_aside, 1],
     X => [\&remove, 1],
+    Z => [\&remove_folder, 1],
     S => [\&sync_content, 1],
     T => [\&settle, 1],
     E => [\&finish, 1],
@@ -664,6 +691,7 @@ my $opened = eval { sysopen($root, $tree, O_RDONLY | O_DIRECTORY) or system_faul
 if (!$opened) { tell_back('f', ref $@ ? $@->[0] : 'E5'); flush(); exit 0 }
 # Where the layout of struct stat is not what it is thought to be, whole seconds it is (tests ask for that, too).
 undef $call if $old || $call && !(() = nanoseconds($root, (stat $root)[9, 10]));
+undef $call->[14] if $call && $call->[14] && "@{[(look($root))[0 .. 7, 9, 10]]}" ne "@{[(stat $root)[0 .. 7, 9, 10]]}";
 tell_back('h', 1, $call ? 1 : 0);
 
 while (1) {

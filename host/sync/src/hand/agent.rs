@@ -67,8 +67,8 @@ fn greet(side: &str, root: &Path, frame: &[u8]) -> Result<bool, Error> {
 async fn write(stdin: Box<dyn AsyncWrite + Send + Unpin>, mut requests: Requests) {
     let mut stdin = BufWriter::with_capacity(128 * 1024, stdin);
     loop {
-        let request = match requests.try_recv() {
-            Ok(request) => Some(request),
+        let burst = match requests.try_recv() {
+            Ok(burst) => burst,
             Err(_) => {
                 // Nothing more at the moment: let the agent have what there is. A failure is seen by the reader.
                 if stdin.flush().await.is_err() {
@@ -76,19 +76,26 @@ async fn write(stdin: Box<dyn AsyncWrite + Send + Unpin>, mut requests: Requests
                 }
                 match timeout(HEARTBEAT, requests.recv()).await {
                     Ok(None) => return,
-                    Ok(request) => request,
-                    Err(_) => None,
+                    Ok(Some(burst)) => burst,
+                    Err(_) => Vec::new(),
                 }
             }
         };
-        let frame = request.as_ref().map_or_else(wire::heartbeat, wire::encode);
-        if stdin.write_all(&frame).await.is_err() {
-            return;
+        let heartbeat = burst.is_empty().then(wire::heartbeat);
+        for frame in burst.iter().map(wire::encode).chain(heartbeat) {
+            if stdin.write_all(&frame).await.is_err() {
+                return;
+            }
         }
     }
 }
 
-async fn read(mut stdout: impl AsyncRead + Unpin, running: Running, replies: Replies, side: String) {
+async fn read(
+    mut stdout: BufReader<impl AsyncRead + Unpin>,
+    running: Running,
+    mut replies: Replies,
+    side: String,
+) {
     let mut decoder = wire::Decoder::default();
     let last = loop {
         let reply = match read_frame(&mut stdout).await {
@@ -98,14 +105,20 @@ async fn read(mut stdout: impl AsyncRead + Unpin, running: Running, replies: Rep
         };
         match reply {
             Ok(reply) => {
-                if replies.send(Ok(reply)).await.is_err() {
+                let last = !holds_frame(stdout.buffer());
+                if replies.add(reply, last).await.is_err() {
                     return;
                 }
             }
             Err(what) => break Error::Protocol { side, what: what.to_owned() },
         }
     };
-    let _ = replies.send(Err(last)).await;
+    replies.end(last).await;
+}
+
+/// Whether a whole frame has arrived.
+fn holds_frame(buffer: &[u8]) -> bool {
+    buffer.split_first_chunk().is_some_and(|(length, rest)| rest.len() >= u32::from_be_bytes(*length) as usize)
 }
 
 enum ReadError {

@@ -63,7 +63,7 @@ pub(crate) async fn open_local(
             known: HashMap::new(),
             here: None,
         };
-        local.serve(requests, &replies, &stop);
+        local.serve(requests, replies, &stop);
     });
     Ok(session)
 }
@@ -83,24 +83,29 @@ fn open_within(machine: &Path, root: &Path) -> Result<OwnedFd, Errno> {
 }
 
 impl Local {
-    fn serve(mut self, mut requests: Requests, replies: &Replies, stop: &Arc<AtomicBool>) {
-        while let Some(request) = requests.blocking_recv() {
-            // What is still queued when the session is dropped must not be done: its lock is about to be free.
-            if stop.load(Ordering::Acquire) {
-                return;
+    fn serve(mut self, mut requests: Requests, mut replies: Replies, stop: &Arc<AtomicBool>) {
+        while let Some(burst) = requests.blocking_recv() {
+            for request in burst {
+                // What is still queued when the session is dropped must not be done: its lock is about to be free.
+                if stop.load(Ordering::Acquire) {
+                    return;
+                }
+                let quiet = matches!(request, Request::Begin(_) | Request::Data(_));
+                let reply = match self.act(request, &mut replies) {
+                    Ok(reply) => reply,
+                    Err(fault) => Reply::Failed(fault),
+                };
+                if !quiet && replies.tell(reply).is_err() {
+                    return;
+                }
             }
-            let quiet = matches!(request, Request::Begin(_) | Request::Data(_));
-            let reply = match self.act(request, replies) {
-                Ok(reply) => reply,
-                Err(fault) => Reply::Failed(fault),
-            };
-            if !quiet && replies.blocking_send(Ok(reply)).is_err() {
+            if replies.flush().is_err() {
                 return;
             }
         }
     }
 
-    fn act(&mut self, request: Request, replies: &Replies) -> Result<Reply, Fault> {
+    fn act(&mut self, request: Request, replies: &mut Replies) -> Result<Reply, Fault> {
         match request {
             Request::Lock => self.lock()?,
             Request::Unlock => flock(&self.root, FlockOperation::Unlock)?,
@@ -138,6 +143,7 @@ impl Local {
             }
             Request::Aside { path, label } => self.set_aside(&path, &label)?,
             Request::Remove(path) => self.remove(&path)?,
+            Request::RemoveFolder(path) => self.remove_folder(&path)?,
             Request::Sync => self.sync()?,
             Request::Settle => self.settle()?,
         }
@@ -187,9 +193,9 @@ impl Local {
         Ok((self.folder(path::parent_of(path))?, name))
     }
 
-    /// Folders may have moved: the next path is opened from the root again.
-    pub(super) fn forget_place(&mut self) {
-        self.here = None;
+    /// What was at `path` moved: what lies in it is opened from the root again.
+    pub(super) fn forget_place(&mut self, path: &[u8]) {
+        self.here.take_if(|(here, _)| path::is_within(here, path));
     }
 }
 
@@ -199,8 +205,8 @@ fn clock() -> Result<Reply, Fault> {
 }
 
 /// Sends one of several replies; fails when nobody listens any more, which ends the request.
-pub(super) fn tell(replies: &Replies, reply: Reply) -> Result<(), Fault> {
-    replies.blocking_send(Ok(reply)).map_err(|_| Why::System(libc::ECANCELED).into())
+pub(super) fn tell(replies: &mut Replies, reply: Reply) -> Result<(), Fault> {
+    replies.tell(reply).map_err(|_| Why::System(libc::ECANCELED).into())
 }
 
 /// Reads until `buffer` is full or the file ends.

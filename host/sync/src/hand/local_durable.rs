@@ -4,6 +4,7 @@
 
 use super::Fault;
 use super::local::Local;
+use crate::path;
 use rustix::fd::OwnedFd;
 use rustix::fs::{fstat, fsync, syncfs};
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,16 +33,20 @@ struct Handles {
 impl Handles {
     fn add(&mut self, handle: Rc<OwnedFd>) -> Result<(), Fault> {
         self.few.push(handle);
-        if self.few.len() > FEW {
-            for handle in self.few.drain(..) {
-                self.file_systems.entry(fstat(&*handle)?.st_dev).or_insert(handle);
-            }
+        if self.few.len() > FEW { self.group() } else { Ok(()) }
+    }
+
+    fn group(&mut self) -> Result<(), Fault> {
+        for handle in self.few.drain(..) {
+            self.file_systems.entry(fstat(&*handle)?.st_dev).or_insert(handle);
         }
         Ok(())
     }
 
-    /// Those that are on a file system which is synced anyway need no sync of their own; it is not worth finding out.
-    fn sync(self) -> Result<(), Fault> {
+    fn sync(mut self) -> Result<(), Fault> {
+        if !self.file_systems.is_empty() {
+            self.group()?;
+        }
         for handle in self.few {
             fsync(&*handle)?;
         }
@@ -58,7 +63,19 @@ impl Local {
     }
 
     pub(super) fn note_folder(&mut self, path: &[u8]) {
-        self.durable.folders.insert(path.to_vec());
+        if !self.durable.folders.contains(path) {
+            self.durable.folders.insert(path.to_vec());
+        }
+    }
+
+    /// Something has another name.
+    pub(super) fn note_moved(&mut self, from: &[u8], to: &[u8]) {
+        // A folder whose names changed before.
+        if self.durable.folders.remove(from) {
+            self.note_folder(to);
+        }
+        self.note_folder(path::parent_of(from));
+        self.note_folder(path::parent_of(to));
     }
 
     pub(super) fn note_other_folder(&mut self, folder: OwnedFd) -> Result<(), Fault> {

@@ -43,9 +43,9 @@ impl Local {
             linkat(&*old, old_name, &*new, new_name, AtFlags::empty())?;
             unlinkat(&*old, old_name, AtFlags::empty())?;
         }
-        self.note_folder(path::parent_of(from));
-        self.note_folder(path::parent_of(to));
-        self.forget_place();
+        self.note_moved(from, to);
+        self.forget_place(from);
+        self.forget_place(to);
         Ok(())
     }
 
@@ -135,6 +135,14 @@ impl Local {
         Ok(())
     }
 
+    pub(super) fn remove_folder(&mut self, path: &[u8]) -> Result<(), Fault> {
+        let (folder, name) = self.place(path)?;
+        unlinkat(&*folder, name, AtFlags::REMOVEDIR)?;
+        self.forget_place(path);
+        self.note_folder(path::parent_of(path));
+        Ok(())
+    }
+
     pub(super) fn set_aside(&mut self, path: &[u8], label: &str) -> Result<(), Fault> {
         let (folder, name) = match self.place(path) {
             Err(fault) if fault.is(libc::ENOENT) => return Ok(()),
@@ -143,7 +151,7 @@ impl Local {
         if let Err(Errno::NOENT) = statat(&*folder, name, AtFlags::SYMLINK_NOFOLLOW) {
             return Ok(());
         }
-        self.forget_place();
+        self.forget_place(path);
         self.note_folder(path::parent_of(path));
         if let Some(beside) = self.beside.clone()
             && let Ok(parent) = openat(&self.root, "..", FOLDER, Mode::empty())

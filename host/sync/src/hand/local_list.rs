@@ -20,7 +20,7 @@ const NAMES: usize = 1000;
 type Inner = BTreeMap<Vec<u8>, FolderKey>;
 
 impl Local {
-    pub(super) fn stat(&mut self, path: &[u8], replies: &Replies) -> Result<(), Fault> {
+    pub(super) fn stat(&mut self, path: &[u8], replies: &mut Replies) -> Result<(), Fault> {
         let (folder, name) = self.place(path)?;
         let entry = self.look(&folder, name)?;
         tell(replies, Reply::Listed { folder: path::parent_of(path).to_vec(), entries: vec![entry] })
@@ -33,7 +33,7 @@ impl Local {
         self.known.extend(leaves);
     }
 
-    pub(super) fn list(&mut self, below: &[u8], depth: u32, pruned: bool, replies: &Replies) -> Result<(), Fault> {
+    pub(super) fn list(&mut self, below: &[u8], depth: u32, pruned: bool, replies: &mut Replies) -> Result<(), Fault> {
         self.folder(below)?;
         let mut waiting = vec![(below.to_vec(), depth, None)];
         while let Some((folder, depth, key)) = waiting.pop() {
@@ -57,7 +57,7 @@ impl Local {
 
     /// Tells what one folder holds; returns the folders in it, in byte order. The caller takes the last one first: so
     /// `new` is listed before `cur`, and a message on its way from one to the other is seen twice rather than never.
-    fn list_folder(&mut self, folder: &[u8], replies: &Replies) -> Result<Inner, Fault> {
+    fn list_folder(&mut self, folder: &[u8], replies: &mut Replies) -> Result<Inner, Fault> {
         let handle = self.folder(folder)?;
         let mut inner = Inner::new();
         let mut entries: Vec<RawEntry> = Vec::new();
@@ -79,7 +79,7 @@ impl Local {
         Ok(inner)
     }
 
-    pub(super) fn tell_names(&mut self, folder: &[u8], replies: &Replies) -> Result<(), Fault> {
+    pub(super) fn tell_names(&mut self, folder: &[u8], replies: &mut Replies) -> Result<(), Fault> {
         let names: Vec<Vec<u8>> = names_in(&*self.folder(folder)?)?.into_iter().collect();
         let mut portions = names.chunks(NAMES);
         loop {
@@ -96,7 +96,7 @@ impl Local {
         }
     }
 
-    pub(super) fn find_links(&mut self, below: &[u8], inodes: &[(u64, u64)], replies: &Replies) -> Result<(), Fault> {
+    pub(super) fn find_links(&mut self, below: &[u8], inodes: &[(u64, u64)], replies: &mut Replies) -> Result<(), Fault> {
         let mut waiting = vec![below.to_vec()];
         while let Some(folder) = waiting.pop() {
             let handle = match self.folder(&folder) {

@@ -22,7 +22,7 @@ pub(super) struct Writing {
 }
 
 impl Local {
-    pub(super) fn fetch(&mut self, file: &[u8], most: u64, ripen: bool, replies: &Replies) -> Result<Reply, Fault> {
+    pub(super) fn fetch(&mut self, file: &[u8], most: u64, ripen: bool, replies: &mut Replies) -> Result<Reply, Fault> {
         let (folder, name) = self.place(file)?;
         let handle = open_quietly(&folder, name)?;
         let mut before = fstat(&handle)?;

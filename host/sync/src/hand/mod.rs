@@ -143,6 +143,8 @@ pub(crate) enum Request {
     },
     /// Unlinks a file or link.
     Remove(Vec<u8>),
+    /// Removes an empty folder.
+    RemoveFolder(Vec<u8>),
     /// What was written since the last one is on the disk.
     Sync,
     /// The names that changed since the last one are on the disk.
@@ -188,6 +190,27 @@ pub(crate) enum Reply {
     Space(Space),
     /// In the order of the files; `None`: it could not be read whole, or was written to meanwhile.
     Hashes(Vec<Option<Hash>>),
+}
+
+impl Request {
+    /// Bytes of content in it.
+    fn content(&self) -> usize {
+        match self {
+            Request::Data(content) | Request::Put { content, .. } => content.len(),
+            _ => 0,
+        }
+    }
+}
+
+impl Reply {
+    /// Bytes of content in it, or of a listing, roughly.
+    fn content(&self) -> usize {
+        match self {
+            Reply::Data(content) | Reply::Whole(content) | Reply::Names { names: content, .. } => content.len(),
+            Reply::Listed { entries, .. } => entries.len() * size_of::<RawEntry>(),
+            _ => 0,
+        }
+    }
 }
 
 /// A SHA-256.

@@ -1,8 +1,9 @@
-//! Talking to a hand: requests go in, replies come out in the same order, both through bounded channels.
+//! Talking to a hand: requests go in, replies come out in the same order, both in bursts through bounded channels: who waits
+//! on the other side is woken once a burst, which for small files costs more than the work itself.
 //! Invariant: a session that is dropped in the middle does no further request, and is never used again.
 //! `Tree` keeps those that ended cleanly.
 
-use super::{Fault, LOCK_PATIENCE, Reply, Request, Why};
+use super::{Fault, LOCK_PATIENCE, PIECE, Reply, Request, Why};
 use crate::{Error, RelativePath};
 use std::io;
 use std::sync::Arc;
@@ -12,35 +13,145 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
-pub(super) type Requests = mpsc::Receiver<Request>;
-pub(super) type Replies = mpsc::Sender<Result<Reply, Error>>;
+pub(super) type Requests = mpsc::Receiver<Vec<Request>>;
 
-/// With pieces of 64 KiB: at most 2 MiB wait in each direction.
+/// Bursts that wait in each direction: at most some 2 MiB.
 const QUEUE: usize = 32;
+/// A burst ends with so many requests or replies, or with so many bytes.
+const BURST: usize = 64;
+const BURST_BYTES: usize = PIECE;
 
 /// A hand at work. Dropping it ends the hand.
 pub(crate) struct Session {
     side: String,
     /// Whether times have nanoseconds there.
     pub exact: bool,
-    requests: mpsc::Sender<Request>,
+    requests: Outgoing,
     replies: Incoming,
     stop: Arc<AtomicBool>,
     pub(super) tasks: Vec<JoinHandle<()>>,
 }
 
+/// What collects until it is worth a burst.
+struct Burst<T> {
+    waiting: Vec<T>,
+    bytes: usize,
+}
+
+impl<T> Burst<T> {
+    fn new() -> Self {
+        Self { waiting: Vec::new(), bytes: 0 }
+    }
+
+    /// Whether it is full now.
+    fn add(&mut self, item: T, bytes: usize) -> bool {
+        self.waiting.push(item);
+        self.bytes += bytes;
+        self.waiting.len() >= BURST || self.bytes >= BURST_BYTES
+    }
+
+    fn take(&mut self) -> Vec<T> {
+        self.bytes = 0;
+        std::mem::take(&mut self.waiting)
+    }
+}
+
+/// The requests to a hand. When the hand has ended nothing arrives any more, and its replies say why.
+pub(crate) struct Outgoing {
+    queue: mpsc::Sender<Vec<Request>>,
+    burst: Burst<Request>,
+}
+
+impl Outgoing {
+    /// Sends it with others; whoever waits for a reply calls `flush` before.
+    pub(crate) async fn add(&mut self, request: Request) {
+        let bytes = request.content();
+        if self.burst.add(request, bytes) {
+            self.flush().await;
+        }
+    }
+
+    /// Sends what was added.
+    pub(crate) async fn flush(&mut self) {
+        if !self.burst.waiting.is_empty() {
+            let _ = self.queue.send(self.burst.take()).await;
+        }
+    }
+
+    /// Sends it, and what was added before, now.
+    pub(crate) async fn send(&mut self, request: Request) {
+        self.burst.add(request, 0);
+        self.flush().await;
+    }
+}
+
+/// Where a hand puts its replies.
+pub(super) struct Replies {
+    queue: mpsc::Sender<Result<Vec<Reply>, Error>>,
+    burst: Burst<Reply>,
+}
+
+/// Nobody listens any more.
+pub(super) struct Unheard;
+
+impl Replies {
+    /// One more, for a hand that may block.
+    pub(super) fn tell(&mut self, reply: Reply) -> Result<(), Unheard> {
+        let bytes = reply.content();
+        if self.burst.add(reply, bytes) { self.flush() } else { Ok(()) }
+    }
+
+    pub(super) fn flush(&mut self) -> Result<(), Unheard> {
+        if self.burst.waiting.is_empty() {
+            return Ok(());
+        }
+        self.queue.blocking_send(Ok(self.burst.take())).map_err(|_| Unheard)
+    }
+
+    /// One more; `last`: nothing follows at once.
+    pub(super) async fn add(&mut self, reply: Reply, last: bool) -> Result<(), Unheard> {
+        let bytes = reply.content();
+        if self.burst.add(reply, bytes) || last {
+            return self.queue.send(Ok(self.burst.take())).await.map_err(|_| Unheard);
+        }
+        Ok(())
+    }
+
+    /// Why the hand ended.
+    pub(super) async fn end(mut self, why: Error) {
+        if !self.burst.waiting.is_empty() {
+            let _ = self.queue.send(Ok(self.burst.take())).await;
+        }
+        let _ = self.queue.send(Err(why)).await;
+    }
+}
+
 /// The replies of a hand.
 pub(crate) struct Incoming {
     side: String,
-    queue: mpsc::Receiver<Result<Reply, Error>>,
+    queue: mpsc::Receiver<Result<Vec<Reply>, Error>>,
+    ready: std::vec::IntoIter<Reply>,
 }
 
 impl Incoming {
     pub(crate) async fn next(&mut self) -> Result<Reply, Error> {
-        match self.queue.recv().await {
-            Some(reply) => reply,
-            None => Err(Error::Protocol { side: self.side.clone(), what: "its hand ended without a word".to_owned() }),
+        loop {
+            if let Some(reply) = self.ready.next() {
+                return Ok(reply);
+            }
+            match self.queue.recv().await {
+                Some(replies) => self.ready = replies?.into_iter(),
+                None => {
+                    let what = "its hand ended without a word".to_owned();
+                    return Err(Error::Protocol { side: self.side.clone(), what });
+                }
+            }
         }
+    }
+
+    /// Whether the next reply is there already.
+    pub(crate) fn has_more(&self) -> bool {
+        self.ready.len() > 0
     }
 
     pub(crate) fn side(&self) -> &str {
@@ -61,32 +172,32 @@ impl Incoming {
     }
 }
 
-/// The requests to a hand; a send only fails when the hand has ended, and then the replies say why.
-pub(crate) type Outgoing = mpsc::Sender<Request>;
-
 impl Session {
     pub(super) fn new(side: &str, exact: bool) -> (Self, Requests, Replies, Arc<AtomicBool>) {
         let (requests, request_queue) = mpsc::channel(QUEUE);
         let (reply_queue, queue) = mpsc::channel(QUEUE);
         let stop = Arc::new(AtomicBool::new(false));
-        let replies = Incoming { side: side.to_owned(), queue };
+        let replies = Incoming { side: side.to_owned(), queue, ready: Vec::new().into_iter() };
+        let requests = Outgoing { queue: requests, burst: Burst::new() };
         let session = Self { side: side.to_owned(), exact, requests, replies, stop: stop.clone(), tasks: Vec::new() };
-        (session, request_queue, reply_queue, stop)
+        (session, request_queue, Replies { queue: reply_queue, burst: Burst::new() }, stop)
     }
 
     /// Whether it still waits for requests; one that was idle has said nothing but why it ended.
     pub(crate) fn is_alive(&self) -> bool {
-        self.replies.queue.is_empty() && !self.replies.queue.is_closed() && !self.requests.is_closed()
+        !self.replies.has_more()
+            && self.replies.queue.is_empty()
+            && !self.replies.queue.is_closed()
+            && !self.requests.queue.is_closed()
     }
 
     /// Both directions, for use at the same time.
-    pub(crate) fn halves(&mut self) -> (&Outgoing, &mut Incoming) {
-        (&self.requests, &mut self.replies)
+    pub(crate) fn halves(&mut self) -> (&mut Outgoing, &mut Incoming) {
+        (&mut self.requests, &mut self.replies)
     }
 
-    pub(crate) async fn send(&self, request: Request) {
-        // See `Outgoing`: whoever waits for the reply is told.
-        let _ = self.requests.send(request).await;
+    pub(crate) async fn send(&mut self, request: Request) {
+        self.requests.send(request).await;
     }
 
     pub(crate) async fn next(&mut self) -> Result<Reply, Error> {
@@ -111,10 +222,9 @@ impl Session {
         let (outgoing, incoming) = self.halves();
         let send = async {
             for request in requests {
-                if outgoing.send(request).await.is_err() {
-                    break;
-                }
+                outgoing.add(request).await;
             }
+            outgoing.flush().await;
             Ok::<(), Error>(())
         };
         let receive = async {

@@ -80,6 +80,7 @@ pub(super) fn encode(request: &Request) -> Vec<u8> {
         }
         Request::Aside { path, label } => frame(b'A', &[path, label.as_bytes()]),
         Request::Remove(path) => frame(b'X', &[path]),
+        Request::RemoveFolder(path) => frame(b'Z', &[path]),
         Request::Sync => frame(b'S', &[]),
         Request::Settle => frame(b'T', &[]),
     }

@@ -59,7 +59,7 @@ pub(crate) async fn next_group(
 
 /// Lists roots of the source until there is enough, and tells which.
 async fn lead(
-    (ask, replies): (&Outgoing, &mut Incoming),
+    (ask, replies): (&mut Outgoing, &mut Incoming),
     collector: &mut Collector,
     (roots, enough): (&Roots, usize),
     tell: mpsc::UnboundedSender<Root>,
@@ -95,7 +95,7 @@ async fn lead(
 
 /// Lists the same roots on the target.
 async fn follow(
-    (ask, replies): (&Outgoing, &mut Incoming),
+    (ask, replies): (&mut Outgoing, &mut Incoming),
     collector: &mut Collector,
     mut told: mpsc::UnboundedReceiver<Root>,
     pruned: bool,

@@ -2,13 +2,14 @@
 //! Invariant: killed at any point, the next pass converges: nothing unfinished stands under a final name, names change in
 //! single steps, and what is set aside is never overwritten. The order of things is that of [`crate::plan::Stage`].
 //! `split` and `group` take a large tree apart, `work` deals with the parts; of one part `plan` decides, `transfer` moves
-//! content, `names` changes names, `leaves` knows what need not be listed; `strangers` are hard links between parts.
+//! content (`staging`: for folders that are new), `names` changes names, `leaves` knows what need not be listed; `strangers` are hard links between parts.
 
 pub(crate) mod group;
 mod leaves;
 mod names;
 pub(crate) mod scope;
 pub(crate) mod split;
+mod staging;
 mod strangers;
 mod transfer;
 mod work;
@@ -21,7 +22,7 @@ use crate::temporary::Temporaries;
 use crate::tree::{check_label, name_owner};
 use crate::{Error, Kind, Observer, Owner, RelativePath, State, SyncOptions, SyncReport, Tree};
 use group::Group;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Instant;
 use work::Shared;
 
@@ -75,6 +76,8 @@ struct Pass<'a> {
     impure: HashSet<Vec<u8>>,
     /// The source's clock before anything was listed; none: nothing is to be remembered.
     began: Option<Time>,
+    /// Mailbox folders that were created just now, and hold nothing yet.
+    fresh: HashMap<RelativePath, crate::Entry>,
     /// Folders whose names changed, which costs them their time.
     changed: HashSet<RelativePath>,
     /// Mailboxes (folders) to look at again, because something there was not as listed.
@@ -131,6 +134,7 @@ impl<'a> Pass<'a> {
             layout: Layout::default(),
             impure: HashSet::new(),
             began: None,
+            fresh: HashMap::new(),
             changed: HashSet::new(),
             again: BTreeSet::new(),
             doubtful: BTreeSet::new(),
@@ -160,11 +164,11 @@ impl<'a> Pass<'a> {
         self.changed.clear();
         self.again.clear();
         self.doubtful.clear();
+        self.fresh = self.fresh_leaves(part);
         let (source, plan) = (&part.source, &mut part.plan);
         self.report.examined += plan.examined;
         self.report.vanished += source.gone.len() as u64;
         self.report.skipped.append(&mut plan.skipped);
-        self.expect(plan);
         self.announce(self.units_of(source, plan)).await?;
         self.remove_leftovers(&part.target.leftovers).await?;
         self.clear_conflicts(&plan.conflicts).await?;

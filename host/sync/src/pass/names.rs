@@ -1,6 +1,7 @@
 //! Names on the target: folders, renames, links, what is set aside; and modes, owners, times.
 //! Invariant: a rename never overwrites another message (the plan sees to it), a link appears under its name in one step,
-//! and folders get their own mode and time last, when nothing changes in them any more.
+//! and folders get their own mode and time last, when nothing changes in them any more. Names become durable then, too, and
+//! what is set aside at once: of everything else the source still has the like.
 
 use super::Pass;
 use crate::hand::Request;
@@ -65,7 +66,6 @@ impl Pass<'_> {
                     self.touched.insert(path.clone());
                 }
             }
-            self.settle().await?;
         }
         Ok(())
     }
@@ -91,7 +91,6 @@ impl Pass<'_> {
                     Err(fault) => return Err(self.failure("rename to", rename.to.as_bytes(), &fault)),
                 }
             }
-            self.settle().await?;
             self.progress();
         }
         Ok(())
@@ -100,7 +99,6 @@ impl Pass<'_> {
     pub(super) async fn add_links(&mut self, links: &[NewLink]) -> Result<(), Error> {
         for portion in links.chunks(PORTION) {
             self.add_some_links(portion).await?;
-            self.settle().await?;
             self.progress();
         }
         Ok(())
@@ -140,8 +138,7 @@ impl Pass<'_> {
         if files.is_empty() {
             return Ok(());
         }
-        self.correct_all(&files).await?;
-        self.settle().await
+        self.correct_all(&files).await
     }
 
     async fn correct_all(&mut self, corrections: &[&Correction]) -> Result<(), Error> {

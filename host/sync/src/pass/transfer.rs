@@ -2,15 +2,19 @@
 //! Invariant: a final name is given only to a file that is complete, has its owner, mode and time, and is on the disk.
 //! Content is never held whole: pieces pass through bounded queues. What vanishes or changes meanwhile is looked at again.
 
+use super::staging::Staging;
 use super::{Item, Pass};
 use crate::hand::{Fault, Incoming, Outgoing, PIECE, Reply, Request, unexpected};
+use crate::path::name_of;
 use crate::plan::Former;
+use crate::temporary::{is_staged, is_temporary};
 use crate::tree::name_owner;
 use crate::{Entry, Error, Kind, SyncOptions};
+use std::ops::Range;
 use tokio::sync::mpsc;
 
 /// A batch has at most so many files and, but for the last one, so many bytes: one sync of the disk each.
-const BATCH_FILES: usize = 2000;
+const BATCH_FILES: usize = 5000;
 const BATCH_BYTES: u64 = 64 << 20;
 /// A file that changes while it is copied is copied again so often.
 const TRIES: u32 = 3;
@@ -30,6 +34,15 @@ enum Outcome {
     Unreadable(String),
     /// The target cannot take it.
     Refused(Fault),
+}
+
+/// A file that is whole.
+struct Finished<'a> {
+    /// In its batch.
+    position: usize,
+    item: &'a Item,
+    temporary: Vec<u8>,
+    bytes: u64,
 }
 
 impl Pass<'_> {
@@ -63,25 +76,28 @@ impl Pass<'_> {
 
     /// Returns what has to be tried again.
     async fn copy_batch(&mut self, batch: &[Item]) -> Result<Vec<Item>, Error> {
-        let temporaries: Vec<Vec<u8>> = batch.iter().map(|item| self.temporaries.beside(&item.entry.path)).collect();
+        let (temporaries, stagings) = self.places(batch).await?;
         let outcomes = self.transfer(batch, &temporaries).await?;
-        if let Some(error) = self.first_refusal(batch, &outcomes) {
-            self.drop_temporaries(temporaries).await?;
-            return Err(error);
+        let mut failed = self.first_refusal(batch, &outcomes);
+        if failed.is_none() {
+            // Never synced again after a failure: what the kernel dropped then would count as written.
+            let synced = self.target.ask(Request::Sync).await?;
+            failed = synced.err().map(|fault| self.failure("write to the disk", b"", &fault));
         }
-        // Never synced again after a failure: what the kernel dropped then would count as written.
-        if let Err(fault) = self.target.ask(Request::Sync).await? {
-            self.drop_temporaries(temporaries).await?;
-            return Err(self.failure("write to the disk", b"", &fault));
+        if let Some(error) = failed {
+            let folders = stagings.into_iter().map(|staging| staging.folder.into_bytes());
+            self.drop_temporaries(temporaries.into_iter().chain(folders).collect()).await?;
+            return Err(error);
         }
         let mut useless = Vec::new();
         let mut finished = Vec::new();
         let mut again = Vec::new();
-        for ((item, temporary), outcome) in batch.iter().zip(temporaries).zip(outcomes) {
+        for (position, ((item, temporary), outcome)) in batch.iter().zip(temporaries).zip(outcomes).enumerate() {
             match outcome {
-                Outcome::Written(bytes) => finished.push((item, temporary, bytes)),
+                Outcome::Written(bytes) => finished.push(Finished { position, item, temporary, bytes }),
                 Outcome::Vanished => {
                     self.report.vanished += 1;
+                    useless.push(temporary);
                     self.look_again(&item.entry.path);
                 }
                 Outcome::Changed => {
@@ -101,7 +117,7 @@ impl Pass<'_> {
             }
         }
         self.drop_temporaries(useless).await?;
-        self.commit(finished).await?;
+        self.commit_all(finished, stagings).await?;
         self.progress();
         Ok(again)
     }
@@ -117,11 +133,36 @@ impl Pass<'_> {
         })
     }
 
-    /// Gives the finished files their names.
-    async fn commit(&mut self, finished: Vec<(&Item, Vec<u8>, u64)>) -> Result<(), Error> {
+    /// Gives the finished files their names: whole folders first, then one by one what is left.
+    async fn commit_all(&mut self, mut finished: Vec<Finished<'_>>, stagings: Vec<Staging>) -> Result<(), Error> {
+        if stagings.is_empty() {
+            return self.commit(finished).await;
+        }
+        let refused = self.replace(&stagings).await?;
+        let is_done = |position: usize| {
+            let is_in = |items: &Range<usize>| items.contains(&position);
+            stagings.iter().any(|staging| is_in(&staging.items)) && !refused.iter().any(is_in)
+        };
+        for Finished { item, bytes, .. } in finished.extract_if(.., |finished| is_done(finished.position)) {
+            self.arrived(item, bytes);
+        }
+        self.commit(finished).await?;
+        let emptied = stagings.into_iter().filter(|staging| refused.contains(&staging.items));
+        self.drop_temporaries(emptied.map(|staging| staging.folder.into_bytes()).collect()).await
+    }
+
+    /// It has its name.
+    fn arrived(&mut self, item: &Item, bytes: u64) {
+        self.report.copied += 1;
+        self.report.bytes += bytes;
+        self.shared.progress.done(bytes);
+        self.touch(&item.entry.path);
+    }
+
+    async fn commit(&mut self, finished: Vec<Finished<'_>>) -> Result<(), Error> {
         let mut requests = Vec::new();
         let mut meanings = Vec::new();
-        for (position, (item, temporary, _)) in finished.iter().enumerate() {
+        for (position, Finished { item, temporary, .. }) in finished.iter().enumerate() {
             if let Former::Aside(former) = &item.former {
                 requests.push(Request::Aside { path: former.as_bytes().to_vec(), label: self.options.aside.clone() });
                 meanings.push((position, false));
@@ -134,14 +175,9 @@ impl Pass<'_> {
         let mut useless = Vec::new();
         let mut refused = None;
         for ((position, is_move), outcome) in meanings.into_iter().zip(outcomes) {
-            let (item, temporary, bytes) = &finished[position];
+            let Finished { item, temporary, bytes, .. } = &finished[position];
             match outcome {
-                Ok(()) if is_move => {
-                    self.report.copied += 1;
-                    self.report.bytes += bytes;
-                    self.shared.progress.done(*bytes);
-                    self.touch(&item.entry.path);
-                }
+                Ok(()) if is_move => self.arrived(item, *bytes),
                 Ok(()) => {
                     self.report.set_aside += 1;
                     if let Former::Aside(former) = &item.former {
@@ -159,16 +195,19 @@ impl Pass<'_> {
             }
         }
         self.drop_temporaries(useless).await?;
-        self.settle().await?;
         match refused {
             Some((path, fault)) => Err(self.failure("rename to", path.as_bytes(), &fault)),
             None => Ok(()),
         }
     }
 
-    /// Unlinks unfinished files; those that never came to be do not matter.
+    /// Removes unfinished files and folders; those that never came to be do not matter.
     pub(super) async fn drop_temporaries(&mut self, temporaries: Vec<Vec<u8>>) -> Result<(), Error> {
-        self.target.each(temporaries.into_iter().map(Request::Remove).collect()).await.map(drop)
+        let request = |path: Vec<u8>| {
+            let is_folder = is_staged(&path) && is_temporary(name_of(&path));
+            if is_folder { Request::RemoveFolder(path) } else { Request::Remove(path) }
+        };
+        self.target.each(temporaries.into_iter().map(request).collect()).await.map(drop)
     }
 
     /// Moves the content of a batch: asking, passing on, and hearing how it went, all at the same time.
@@ -176,7 +215,7 @@ impl Pass<'_> {
         let messages: Vec<bool> =
             batch.iter().map(|item| self.layout.mailbox_of_message(item.entry.path.as_bytes()).is_some()).collect();
         let (options, exact) = (self.options, self.exact());
-        let (ask, mut read) = self.source.halves();
+        let (ask, read) = self.source.halves();
         let (write, heard) = self.target.halves();
         let (expect, expected) = mpsc::unbounded_channel();
         let asking = async {
@@ -192,10 +231,9 @@ impl Pass<'_> {
                 } else {
                     Request::Fetch { file, most, ripen: !message }
                 };
-                if ask.send(request).await.is_err() {
-                    break;
-                }
+                ask.add(request).await;
             }
+            ask.flush().await;
             Ok::<(), Error>(())
         };
         let passing = async {
@@ -207,14 +245,18 @@ impl Pass<'_> {
                     temporary: &temporaries[position],
                     message: messages[position],
                     exact,
-                    write,
                 };
-                let (outcome, written) = mover.pass_on(&mut read).await?;
+                // Whatever is read next is waited for: the target need not wait, too.
+                if !read.has_more() {
+                    write.flush().await;
+                }
+                let (outcome, written) = mover.pass_on(read, write).await?;
                 if written {
                     let _ = expect.send(position);
                 }
                 outcomes.push(outcome);
             }
+            write.flush().await;
             drop(expect);
             Ok(outcomes)
         };
@@ -265,22 +307,21 @@ struct Mover<'a> {
     message: bool,
     /// Whether both sides know of attributes.
     exact: bool,
-    write: &'a Outgoing,
 }
 
 impl Mover<'_> {
     /// What became of it, and whether the target was sent something it will reply to.
-    async fn pass_on(&self, read: &mut &mut Incoming) -> Result<(Outcome, bool), Error> {
+    async fn pass_on(&self, read: &mut Incoming, write: &mut Outgoing) -> Result<(Outcome, bool), Error> {
         let entry = &self.item.entry;
         let owner = Some(self.options.owner_of(entry));
         if entry.kind == Kind::Symlink {
             let points_to = entry.points_to.as_deref().unwrap_or_default().to_vec();
             let path = self.temporary.to_vec();
-            self.send(Request::Symlink { path, points_to, owner, modified: entry.modified }).await;
+            write.add(Request::Symlink { path, points_to, owner, modified: entry.modified }).await;
             return Ok((Outcome::Written(0), true));
         }
         if self.message && is_small(entry) {
-            return self.pass_on_whole(read).await;
+            return self.pass_on_whole(read, write).await;
         }
         let (size, modified) = match read.next().await? {
             Reply::Opened { size, modified } => (size, modified),
@@ -290,18 +331,18 @@ impl Mover<'_> {
         if modified.1 >= 1_000_000_000 {
             return Err(read.refuse("a time that does not exist"));
         }
-        self.send(Request::Begin(self.temporary.to_vec())).await;
-        let outcome = self.pieces(read, size).await?;
+        write.add(Request::Begin(self.temporary.to_vec())).await;
+        let outcome = self.pieces(read, write, size).await?;
         let mode = self.options.mode_of(entry);
         let attributes = self.exact.then(|| entry.attributes.clone());
-        self.send(Request::Finish { mode, owner, attributes, modified: Some(modified) }).await;
+        write.add(Request::Finish { mode, owner, attributes, modified: Some(modified) }).await;
         // A message has one size for ever: another one is not the file that was listed.
         let outcome = if self.message && size != entry.size { Outcome::Changed } else { outcome };
         Ok((outcome, true))
     }
 
     /// A small message. It has one size for ever: with another one it is not the file that was listed.
-    async fn pass_on_whole(&self, read: &mut &mut Incoming) -> Result<(Outcome, bool), Error> {
+    async fn pass_on_whole(&self, read: &mut Incoming, write: &mut Outgoing) -> Result<(Outcome, bool), Error> {
         let entry = &self.item.entry;
         let content = match read.next().await? {
             Reply::Whole(content) => content,
@@ -315,17 +356,17 @@ impl Mover<'_> {
         let (path, mode) = (self.temporary.to_vec(), self.options.mode_of(entry));
         let (owner, modified) = (Some(self.options.owner_of(entry)), entry.modified);
         let attributes = self.exact.then(|| entry.attributes.clone());
-        self.send(Request::Put { path, content, mode, owner, attributes, modified }).await;
+        write.add(Request::Put { path, content, mode, owner, attributes, modified }).await;
         Ok((Outcome::Written(size), true))
     }
 
-    async fn pieces(&self, read: &mut &mut Incoming, size: u64) -> Result<Outcome, Error> {
+    async fn pieces(&self, read: &mut Incoming, write: &mut Outgoing, size: u64) -> Result<Outcome, Error> {
         let mut left = size;
         loop {
             match read.next().await? {
                 Reply::Data(piece) if piece.len() as u64 <= left => {
                     left -= piece.len() as u64;
-                    self.send(Request::Data(piece)).await;
+                    write.add(Request::Data(piece)).await;
                 }
                 Reply::Data(_) => return Err(read.refuse("more content than it had announced")),
                 Reply::Closed { changed } if changed || left > 0 => return Ok(Outcome::Changed),
@@ -334,11 +375,6 @@ impl Mover<'_> {
                 other => return Err(unexpected(read.side(), &other)),
             }
         }
-    }
-
-    async fn send(&self, request: Request) {
-        // When the target's hand has ended, the one who hears its replies is told why.
-        let _ = self.write.send(request).await;
     }
 }
 

@@ -12,15 +12,16 @@ use crate::look::clock;
 use crate::plan::Deletes;
 use crate::{Error, Leaf, Observer, RelativePath, State, Strategy, SyncOptions, SyncReport, Tree};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use tokio::sync::Notify;
 
-/// So many times the entries of one part are kept from the first look until their turn comes; what is beyond is listed twice.
-const KEPT: usize = 5;
+/// So many times the entries of one part are kept from the first look until their turn comes; what is beyond is listed twice,
+/// or later.
+const KEPT: usize = 25;
 /// How many parts are under way at a time where there is volume. More wait for the same disk.
 const WORKERS: usize = 3;
-/// So many copies are volume: the fifth of a part.
-const VOLUME: usize = 5;
 
 /// What all who work for one pass have in common.
 pub(super) struct Shared<'a> {
@@ -110,6 +111,71 @@ impl Progress {
     }
 }
 
+/// Parts that were looked at and wait for somebody who deals with them.
+struct Waiting {
+    parts: Mutex<VecDeque<Part>>,
+    /// Whether somebody still adds to them.
+    open: AtomicBool,
+    /// Files to be copied, in all that were added.
+    copies: AtomicUsize,
+    more: Notify,
+}
+
+impl Waiting {
+    fn new(parts: VecDeque<Part>, open: bool) -> Self {
+        let copies = AtomicUsize::new(parts.iter().map(|part| part.plan.copies.len()).sum());
+        Self { parts: Mutex::new(parts), open: AtomicBool::new(open), copies, more: Notify::new() }
+    }
+
+    fn take(&self) -> Option<Part> {
+        self.parts.lock().ok().and_then(|mut parts| parts.pop_front())
+    }
+
+    fn add(&self, part: Part) {
+        self.copies.fetch_add(part.plan.copies.len(), Ordering::Relaxed);
+        if let Ok(mut parts) = self.parts.lock() {
+            parts.push_back(part);
+        }
+        self.more.notify_waiters();
+    }
+
+    fn close(&self) {
+        self.open.store(false, Ordering::Release);
+        self.more.notify_waiters();
+    }
+
+    fn entries(&self) -> usize {
+        self.parts.lock().map_or(0, |parts| parts.iter().map(Part::entries).sum())
+    }
+
+    /// Whether there is so much that it is worth the hands of several; known once so much was looked at, or all.
+    async fn is_volume(&self, shared: &Shared<'_>) -> bool {
+        loop {
+            let mut more = pin!(self.more.notified());
+            more.as_mut().enable();
+            if self.copies.load(Ordering::Relaxed) > shared.options.part {
+                return true;
+            }
+            if !self.open.load(Ordering::Acquire) {
+                return shared.has_more();
+            }
+            more.await;
+        }
+    }
+
+    /// The next one, also where it has yet to be added.
+    async fn next(&self) -> Option<Part> {
+        loop {
+            let mut more = pin!(self.more.notified());
+            more.as_mut().enable();
+            match self.take() {
+                None if self.open.load(Ordering::Acquire) => more.await,
+                part => return part,
+            }
+        }
+    }
+}
+
 /// The whole pass.
 pub(super) async fn run(shared: &Shared<'_>) -> Result<SyncReport, Error> {
     let mut first = Pass::new(shared.source.session().await?, shared.target.writer().await?, shared);
@@ -119,29 +185,43 @@ pub(super) async fn run(shared: &Shared<'_>) -> Result<SyncReport, Error> {
     shared.push(roots.into());
     let upper = super::Group { roots: Vec::new(), source, target };
     let mut upper = first.prepare(upper, None).await?;
-    let prepared = first.look_at_all(&upper).await?;
+    // Where nothing can be set aside nothing has to be known before the first part is dealt with.
+    let ahead = !is_one && !first.may_delete(&upper);
+    let prepared = if ahead { VecDeque::new() } else { first.look_at_all(&upper).await? };
     for part in std::iter::once(&upper).chain(&prepared) {
         first.check_owners(part).await?;
     }
+    first.expect(&upper.plan);
     first.begin(&mut upper).await?;
 
-    let volume = shared.has_more()
-        || prepared.iter().map(|part| part.plan.copies.len()).sum::<usize>() > shared.options.part / VOLUME;
-    let hands = if volume && !is_one { WORKERS } else { 1 };
-    let waiting = Mutex::new(prepared);
-    let mut others = Vec::new();
-    for _ in 1..hands {
-        // The lock of the first one's hand keeps others out for all of them. Where a connection has no place for more
-        // (sshd_config(5), MaxSessions), fewer do it.
-        let (Ok(source), Ok(target)) = (shared.source.session().await, shared.target.session().await) else { break };
-        others.push(Pass::new(source, target, shared));
-    }
-    let all = std::iter::once(&mut first).chain(&mut others).map(|pass| pass.work(&waiting));
-    futures_util::future::try_join_all(all).await?;
-    for other in others {
+    let waiting = Waiting::new(prepared, ahead);
+    let leading = async {
+        if ahead {
+            first.look_ahead(&waiting).await?;
+        }
+        first.work(&waiting).await
+    };
+    let most = if is_one { 0 } else { WORKERS - 1 };
+    let helping = futures_util::future::try_join_all((0..most).map(|_| help(shared, &waiting)));
+    let ((), others) = tokio::try_join!(leading, helping)?;
+    for other in others.into_iter().flatten() {
         first.join(other);
     }
     first.finish(&mut upper, &paths).await
+}
+
+/// Deals with parts as well, once there is volume. The lock of the first one's hand keeps others out for all. Where a connection
+/// has no place for more (sshd_config(5), MaxSessions), fewer do it.
+async fn help<'a>(shared: &'a Shared<'a>, waiting: &Waiting) -> Result<Option<Pass<'a>>, Error> {
+    if !waiting.is_volume(shared).await {
+        return Ok(None);
+    }
+    let (Ok(source), Ok(target)) = (shared.source.session().await, shared.target.session().await) else {
+        return Ok(None);
+    };
+    let mut pass = Pass::new(source, target, shared);
+    pass.work(waiting).await?;
+    Ok(Some(pass))
 }
 
 impl Pass<'_> {
@@ -172,6 +252,7 @@ impl Pass<'_> {
             deletes.add(&part.plan);
             entries += part.entries();
             if entries < most || kept.is_empty() {
+                self.expect(&part.plan);
                 kept.push_back(part);
             } else {
                 later.extend(roots);
@@ -186,6 +267,33 @@ impl Pass<'_> {
             deletes.check(self.options.delete_limit)?;
         }
         Ok(kept)
+    }
+
+    /// Whether there may be something that is to be set aside.
+    fn may_delete(&self, upper: &Part) -> bool {
+        let on_target = |root: &Root| root.target.is_some() || root.path.is_root();
+        let nothing_there = || self.shared.roots.lock().is_ok_and(|roots| !roots.iter().any(on_target));
+        self.deletes() && (upper.plan.would_delete > 0 || !nothing_there())
+    }
+
+    /// Looks at parts while others deal with them, as far ahead as memory allows.
+    async fn look_ahead(&mut self, waiting: &Waiting) -> Result<(), Error> {
+        self.shared.progress.open.store(true, Ordering::Relaxed);
+        self.tell_known().await?;
+        let most = self.options.part.saturating_mul(KEPT);
+        while let Some((part, _)) = self.next_part().await? {
+            self.check_owners(&part).await?;
+            self.expect(&part.plan);
+            waiting.add(part);
+            while waiting.entries() >= most
+                && let Some(mut part) = waiting.take()
+            {
+                self.deal_with(&mut part).await?;
+            }
+        }
+        self.shared.progress.open.store(false, Ordering::Relaxed);
+        waiting.close();
+        Ok(())
     }
 
     /// Takes the roots out of those that wait in which nothing can be set aside.
@@ -221,27 +329,28 @@ impl Pass<'_> {
     }
 
     /// Deals with parts until none is left.
-    async fn work(&mut self, prepared: &Mutex<VecDeque<Part>>) -> Result<(), Error> {
-        let mut told = false;
-        loop {
-            let next = prepared.lock().ok().and_then(|mut parts| parts.pop_front());
-            let mut part = match next {
-                Some(part) => part,
-                None => {
-                    if !std::mem::replace(&mut told, true) {
-                        self.tell_known().await?;
-                    }
-                    let Some((part, _)) = self.next_part().await? else { return Ok(()) };
-                    if !self.shared.has_more() {
-                        self.shared.progress.open.store(false, Ordering::Relaxed);
-                    }
-                    self.check_owners(&part).await?;
-                    part
-                }
-            };
-            self.begin(&mut part).await?;
-            self.end(&mut part).await?;
+    async fn work(&mut self, waiting: &Waiting) -> Result<(), Error> {
+        while let Some(mut part) = waiting.next().await {
+            self.deal_with(&mut part).await?;
         }
+        if !self.shared.has_more() {
+            return Ok(());
+        }
+        self.tell_known().await?;
+        while let Some((mut part, _)) = self.next_part().await? {
+            if !self.shared.has_more() {
+                self.shared.progress.open.store(false, Ordering::Relaxed);
+            }
+            self.check_owners(&part).await?;
+            self.expect(&part.plan);
+            self.deal_with(&mut part).await?;
+        }
+        Ok(())
+    }
+
+    async fn deal_with(&mut self, part: &mut Part) -> Result<(), Error> {
+        self.begin(part).await?;
+        self.end(part).await
     }
 
     /// What another one has done.
