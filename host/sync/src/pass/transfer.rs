@@ -203,11 +203,12 @@ impl Pass<'_> {
 
     /// Removes unfinished files and folders; those that never came to be do not matter.
     pub(super) async fn drop_temporaries(&mut self, temporaries: Vec<Vec<u8>>) -> Result<(), Error> {
-        let request = |path: Vec<u8>| {
-            let is_folder = is_staged(&path) && is_temporary(name_of(&path));
-            if is_folder { Request::RemoveFolder(path) } else { Request::Remove(path) }
-        };
-        self.target.each(temporaries.into_iter().map(request).collect()).await.map(drop)
+        let requests = temporaries.into_iter().flat_map(|path| {
+            let may_be_folder = is_staged(&path) && is_temporary(name_of(&path));
+            let folder = may_be_folder.then(|| Request::RemoveFolder(path.clone()));
+            std::iter::once(Request::Remove(path)).chain(folder)
+        });
+        self.target.each(requests.collect()).await.map(drop)
     }
 
     /// Moves the content of a batch: asking, passing on, and hearing how it went, all at the same time.

@@ -72,12 +72,56 @@ with_both_hands! {
         }
     }
 
+    async fn a_new_mailbox_of_a_pass_that_is_dropped_anywhere_has_all_its_messages_or_none(hands: Hands) {
+        let mut finished = false;
+        let mut polls = 1;
+        while !finished {
+            let pair = Pair::new(hands);
+            mailbox(&pair.source, b"user");
+            for number in 0..60u8 {
+                write(&pair.source, format!("user/cur/{number}.host:2,S").as_bytes(), &[number; 3000], 0);
+            }
+            let (source, target) = pair.trees().await;
+            finished = for_a_while(sync(&source, &target, &maildir(), &(), &()), polls).await;
+            let arrived = fs::read_dir(at(&pair.target, b"user/cur")).map_or(0, Iterator::count);
+            assert!(arrived == 0 || arrived == 60, "{arrived} messages");
+            sync(&source, &target, &maildir(), &(), &()).await.unwrap();
+            pair.assert_equal(&[]);
+            assert!(unfinished(pair.folder.path()).is_empty());
+            polls += 1 + polls / 8;
+        }
+    }
+
+    async fn a_message_that_comes_into_a_new_mailbox_during_the_pass_stays_and_the_others_arrive(hands: Hands) {
+        struct Delivering(std::path::PathBuf);
+        impl Observer for Delivering {
+            fn touching<'a>(&'a self, _: &'a [Vec<u8>]) -> rehome_sync::Recorded<'a> {
+                write(&self.0, b"user/cur/999.host:2,", b"mine", 0);
+                Box::pin(async { Ok(()) })
+            }
+        }
+        let pair = Pair::new(hands);
+        mailbox(&pair.source, b"user");
+        for number in 0..60u8 {
+            write(&pair.source, format!("user/cur/{number}.host:2,S").as_bytes(), &[number; 3000], 0);
+        }
+        let (source, target) = pair.trees().await;
+        sync(&source, &target, &maildir(), &(), &Delivering(pair.target.clone())).await.unwrap();
+        assert_eq!(read(&pair.target, b"user/cur/999.host:2,"), b"mine");
+        assert_eq!(fs::read_dir(at(&pair.target, b"user/cur")).unwrap().count(), 61);
+        assert!(unfinished(pair.folder.path()).is_empty());
+    }
+
     async fn unfinished_files_of_a_killed_pass_are_removed(hands: Hands) {
         let pair = Pair::new(hands);
         mailbox(&pair.source, b"user");
         mailbox(&pair.target, b"user");
         for path in ["user/cur/.rehome-tmp-0123456789abcdef", "user/.rehome-tmp-00000000ffffffff", "user/tmp/.rehome-tmp-00000000ffffffff"] {
             write(&pair.target, path.as_bytes(), b"half", 0);
+        }
+        // A mailbox that was being filled.
+        for name in ["1.host:2,S", "2.host:2,S"] {
+            write(&pair.target, format!("user/tmp/.rehome-tmp-0123456789abcdef/{name}").as_bytes(), b"mail", 0);
         }
         // Not one of ours.
         write(&pair.target, b"user/.rehome-tmp-mine", b"mine", 0);
