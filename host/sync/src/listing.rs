@@ -40,9 +40,14 @@ impl Names {
         let Self::All(joined) = self else { return Vec::new() };
         let mut names: Vec<&[u8]> = joined.split(|&byte| byte == 0).filter(|name| !name.is_empty()).collect();
         names.sort_unstable();
+        // Some file systems tell a name twice when it is replaced meanwhile (btrfs).
+        names.dedup();
         names
     }
 }
+
+/// So many names take the memory of one entry.
+const NAMES_AN_ENTRY: usize = 8;
 
 impl Listing {
     pub(crate) fn sort(&mut self) {
@@ -86,8 +91,10 @@ pub(crate) struct Collector {
     known: Arc<Keys>,
     /// What those of them are now that were listed as folders.
     keys: HashMap<Vec<u8>, FolderKey>,
-    /// Entries that were told, kept or not.
+    /// Entries and names that were told, kept or not.
     told: usize,
+    /// How many of these were names alone.
+    told_names: usize,
     listing: Listing,
 }
 
@@ -101,6 +108,7 @@ impl Collector {
             known: Arc::default(),
             keys: HashMap::new(),
             told: 0,
+            told_names: 0,
             listing: Listing::default(),
         }
     }
@@ -123,9 +131,9 @@ impl Collector {
         self.known = leaves;
     }
 
-    /// How many entries and names were told so far.
-    pub(crate) fn told(&self) -> usize {
-        self.told
+    /// How much was told so far, in entries.
+    pub(crate) fn volume(&self) -> usize {
+        self.told - self.told_names + self.told_names / NAMES_AN_ENTRY
     }
 
     /// A known leaf is what it was.
@@ -153,6 +161,7 @@ impl Collector {
                 return Err(self.refuse("a name that is none", &path::join(folder, name)));
             }
             self.told += 1;
+            self.told_names += 1;
         }
         let path = RelativePath::new(folder)?;
         if self.told > MOST_ENTRIES {

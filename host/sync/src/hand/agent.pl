@@ -233,19 +233,22 @@ sub fields_of { # an entry
     return ($name, $kind, @s[7, 9, 13, 10, 14], $s[2] & 07777, user_name($s[4]), group_name($s[5]), @s[3, 0, 1],
         $attributes, $points_to);
 }
-sub names_in { # of a folder below the root
+sub all_names { # of a folder below the root, with `.` and `..`, and perhaps one twice
     my ($path) = @_;
     folder($path);
     opendir(my $listing, '.') or system_fault();
-    # Some file systems tell a name twice when it is replaced meanwhile (btrfs).
     # An error in the middle shows in $! alone: what looks like the end must not make files look deleted.
     $! = 0;
     my @all = readdir($listing);
     system_fault() if $!;
-    my %names;
-    @names{@all} = ();
-    delete @names{'.', '..'};
     closedir($listing);
+    return @all;
+}
+sub names_in { # of a folder below the root
+    # Some file systems tell a name twice when it is replaced meanwhile (btrfs).
+    my %names;
+    @names{all_names(@_)} = ();
+    delete @names{'.', '..'};
     return keys %names;
 }
 sub list_folder { # returns the folders in it: name, and key as in %known
@@ -263,8 +266,8 @@ sub list_folder { # returns the folders in it: name, and key as in %known
 }
 sub tell_names {
     my ($path) = @_;
-    my @names = names_in($path);
-    do { tell_back('n', $path, join('', map { "$_\0" } splice(@names, 0, 1000))) } while @names;
+    my @names = grep { $_ ne '.' && $_ ne '..' } all_names($path);
+    do { tell_back('n', $path, join("\0", splice(@names, 0, 1000), '')) } while @names;
 }
 sub find_links {
     my ($below, @inodes) = @_;

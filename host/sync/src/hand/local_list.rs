@@ -13,8 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Entries a reply.
 const PORTION: usize = 256;
-/// Names a reply.
-const NAMES: usize = 1000;
+/// Bytes of names a reply.
+const NAMES: usize = 48 * 1024;
 
 /// Folders in a folder, and what each is.
 type Inner = BTreeMap<Vec<u8>, FolderKey>;
@@ -80,20 +80,20 @@ impl Local {
     }
 
     pub(super) fn tell_names(&mut self, folder: &[u8], replies: &mut Replies) -> Result<(), Fault> {
-        let names: Vec<Vec<u8>> = names_in(&*self.folder(folder)?)?.into_iter().collect();
-        let mut portions = names.chunks(NAMES);
-        loop {
-            let portion = portions.next().unwrap_or_default();
-            let mut joined = Vec::with_capacity(portion.len() * 64);
-            for name in portion {
-                joined.extend_from_slice(name);
-                joined.push(0);
+        let handle = self.folder(folder)?;
+        let mut names = Vec::new();
+        for name in Dir::read_from(&*handle)? {
+            let name = name?;
+            let bytes = name.file_name().to_bytes();
+            if bytes != b"." && bytes != b".." {
+                names.extend_from_slice(bytes);
+                names.push(0);
             }
-            tell(replies, Reply::Names { folder: folder.to_vec(), names: joined })?;
-            if portions.len() == 0 {
-                return Ok(());
+            if names.len() >= NAMES {
+                tell(replies, Reply::Names { folder: folder.to_vec(), names: std::mem::take(&mut names) })?;
             }
         }
+        tell(replies, Reply::Names { folder: folder.to_vec(), names })
     }
 
     pub(super) fn find_links(&mut self, below: &[u8], inodes: &[(u64, u64)], replies: &mut Replies) -> Result<(), Fault> {

@@ -70,8 +70,8 @@ async fn lead(
     let mut heard = 0;
     loop {
         // How many more are asked for follows from how large they were so far: what is asked for is told.
-        let each = collector.told() / heard.max(1) + 1;
-        let left = enough.saturating_sub(collector.told());
+        let each = collector.volume() / heard.max(1) + 1;
+        let left = enough.saturating_sub(collector.volume());
         let room = if heard == 0 { 1 } else { (left / each).min(LISTINGS) };
         while asked.len() < room {
             let Some(root) = next(roots) else { break };

@@ -6,11 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
+use super::scope::folders_around;
 use super::{Part, Pass};
 use crate::hand::Session;
 use crate::listing::{Collector, Listing, Names};
 use crate::look::{collect, find_links, names_of, stat_all};
-use crate::plan::Plan;
+use crate::plan::{Extra, Plan};
 use crate::temporary::is_temporary;
 use crate::{Entry, Error, FolderKey, Kind, Leaf, RelativePath, SyncOptions};
 
@@ -164,6 +165,28 @@ impl Pass<'_> {
             theirs.push(there);
         }
         Ok(())
+    }
+
+    /// Extras around which the source is what it was when it was listed: what was not there then is not there now. And others.
+    pub(super) async fn part_quiet(
+        &mut self,
+        extras: Vec<Extra>,
+        source: &Listing,
+    ) -> Result<(Vec<Extra>, Vec<Extra>), Error> {
+        let Some(began) = self.began else { return Ok((Vec::new(), extras)) };
+        let around = |extra: &Extra| folders_around(extra, &self.layout).into_iter().map(RelativePath::new);
+        let folders: BTreeSet<RelativePath> = extras.iter().flat_map(around).collect::<Result<_, _>>()?;
+        let folders: Vec<RelativePath> = folders.into_iter().collect();
+        let mut quiet = HashSet::new();
+        for (folder, now) in folders.iter().zip(stat_all(&mut self.source, &folders).await?) {
+            let listed = source.find(folder.as_bytes()).and_then(|at| FolderKey::of(&source.entries[at]));
+            let now = now.as_ref().and_then(FolderKey::of);
+            if listed.is_some_and(|listed| now == Some(listed) && !is_racy(&listed, began, tick(listed.changed))) {
+                quiet.insert(folder.as_bytes().to_vec());
+            }
+        }
+        let is_quiet = |extra: &Extra| folders_around(extra, &self.layout).iter().all(|folder| quiet.contains(folder));
+        Ok(extras.into_iter().partition(is_quiet))
     }
 
     /// What later passes may build on. Only after everything is durable.
@@ -329,6 +352,11 @@ fn is_racy(key: &FolderKey, began: (i64, u32), window: Duration) -> bool {
         |(seconds, nanoseconds): (i64, u32)| i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds);
     let window = i128::try_from(window.as_nanos()).unwrap_or(i128::MAX);
     nanoseconds(key.changed).saturating_add(window) >= nanoseconds(began)
+}
+
+/// How far a time of change may be behind the clock: the kernel's ticks, or whole seconds where there are no nanoseconds.
+fn tick(changed: (i64, u32)) -> Duration {
+    Duration::from_millis(if changed.1 == 0 { 1050 } else { 50 })
 }
 
 async fn read_names(session: &mut Session, leaves: &[RelativePath], listing: &mut Listing) -> Result<(), Error> {

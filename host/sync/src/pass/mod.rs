@@ -180,7 +180,7 @@ impl<'a> Pass<'a> {
         let extras = std::mem::take(&mut part.plan.extras);
         let (source, plan) = (&part.source, &part.plan);
         self.carry_out(source, plan).await?;
-        let extras = if self.deletes() { self.look_before_deleting(extras).await? } else { Vec::new() };
+        let extras = if self.deletes() { self.look_before_deleting(extras, source).await? } else { Vec::new() };
         self.second_looks().await?;
         self.set_extras_aside(extras).await?;
         self.last_stage().await?;
@@ -337,10 +337,10 @@ impl<'a> Pass<'a> {
     }
 
     /// Drops from `extras` what the source has after all: it was on its way from one name to another when it was listed.
-    async fn look_before_deleting(&mut self, extras: Vec<Extra>) -> Result<Vec<Extra>, Error> {
-        let now = scope::names_around(&mut self.source, &extras, &self.layout).await?;
-        let mut kept = Vec::with_capacity(extras.len());
-        for extra in extras {
+    async fn look_before_deleting(&mut self, extras: Vec<Extra>, source: &Listing) -> Result<Vec<Extra>, Error> {
+        let (mut kept, doubtful) = self.part_quiet(extras, source).await?;
+        let now = scope::names_around(&mut self.source, &doubtful, &self.layout).await?;
+        for extra in doubtful {
             if now.has(&extra.path, extra.kind == Kind::File, &self.layout) {
                 self.look_again(&extra.path);
             } else {

@@ -182,17 +182,17 @@ impl Names {
     }
 }
 
+/// The folders in which an extra would be.
+pub(super) fn folders_around(extra: &Extra, layout: &Layout) -> Vec<Vec<u8>> {
+    match layout.mailbox_of_message(extra.path.as_bytes()) {
+        Some(mailbox) => vec![join(mailbox, b"new"), join(mailbox, b"cur")],
+        None => vec![parent_of(extra.path.as_bytes()).to_vec()],
+    }
+}
+
 /// Lists the folders of the source in which these extras would be.
 pub(super) async fn names_around(source: &mut Session, extras: &[Extra], layout: &Layout) -> Result<Names, Error> {
-    let mut folders: BTreeSet<Vec<u8>> = BTreeSet::new();
-    for extra in extras {
-        match layout.mailbox_of_message(extra.path.as_bytes()) {
-            Some(mailbox) => folders.extend([join(mailbox, b"new"), join(mailbox, b"cur")]),
-            None => {
-                folders.insert(parent_of(extra.path.as_bytes()).to_vec());
-            }
-        }
-    }
+    let folders: BTreeSet<Vec<u8>> = extras.iter().flat_map(|extra| folders_around(extra, layout)).collect();
     let mut names = Names { paths: HashSet::new(), messages: HashSet::new() };
     // Byte order would list `cur` first.
     let folders: Vec<RelativePath> =
