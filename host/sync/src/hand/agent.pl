@@ -26,7 +26,8 @@ my %machines = (
 );
 my ($call) = map { $machines{$_} } grep { $Config{archname} =~ /^$_/ } keys %machines;
 
-my ($root, $here, $here_handle, $locked, %user, %group, %uid, %gid);
+# Where we are, and the folders on the way there: [path, handle].
+my ($root, $here, $here_handle, @above, $locked, %user, %group, %uid, %gid);
 my ($writing, %changed, %known);
 my ($files, $others) = ({}, {}); # to sync: {few => [handles], file_systems => {device => handle}}
 my ($in, $out) = ('', '');
@@ -56,6 +57,9 @@ sub next_frame {
             }
         }
         flush();
+        # Until more is asked for somebody may move the folders that we are in.
+        undef $here;
+        @above = ();
         # Nobody there for two minutes (rehome says something every 20 s): give up the lock by ending.
         alarm($locked ? 120 : 0);
         my $got = sysread(STDIN, $in, 2 * $PIECE, length $in);
@@ -86,11 +90,15 @@ sub folder { # into a folder below the root
     my ($path) = @_;
     return $here_handle if defined $here && $here eq $path;
     undef $here;
-    chdir($root) or system_fault();
-    my $handle = $root;
-    for my $part (split m{/}, $path, -1) {
+    pop @above while @above && index("$path/", "$above[-1][0]/") != 0;
+    my ($at, $handle) = @above ? @{ $above[-1] } : ('', $root);
+    chdir($handle) or system_fault();
+    my $rest = $at eq '' ? $path : length $at == length $path ? '' : substr($path, 1 + length $at);
+    for my $part (split m{/}, $rest, -1) {
         fault('path') if $part eq '' || $part eq '.' || $part eq '..' || index($part, "\0") >= 0;
         $handle = enter($part);
+        $at = $at eq '' ? $part : "$at/$part";
+        push @above, [$at, $handle];
     }
     ($here, $here_handle) = ($path, $handle);
     return $handle;
@@ -106,6 +114,7 @@ sub place { # into the folder that holds it; returns the bare name
 sub moved { # what lies in it is opened from the root again
     my ($path) = @_;
     undef $here if defined $here && index("$here/", "$path/") == 0;
+    @above = grep { index("$_->[0]/", "$path/") != 0 } @above;
 }
 sub through { # a name in another folder than the one we are in; the kernel goes through the handle, not through a path
     my ($handle, $name) = @_;
@@ -632,6 +641,7 @@ sub set_aside {
     if (!lstat($name)) { return if $!{ENOENT}; system_fault() }
     my $folder = $here_handle;
     undef $here;
+    moved($path);
     $changed{parent_of($path)} = 1;
     if ($beside ne '' && chdir($root)) {
         my $done = eval {

@@ -31,8 +31,8 @@ pub(super) struct Local {
     pub(super) durable: Durable,
     /// Leaves, and what they were, see `Request::Known`.
     pub(super) known: HashMap<Vec<u8>, Option<FolderKey>>,
-    /// The folder that was opened last: most requests stay in one.
-    here: Option<(Vec<u8>, Rc<OwnedFd>)>,
+    /// The folder that was opened last and those above it, from the top: most requests stay there or near.
+    here: Vec<(Vec<u8>, Rc<OwnedFd>)>,
 }
 
 /// Opens `root` and starts a thread for it. `within`: the folder that stands in for a machine, which no link leads out of.
@@ -61,7 +61,7 @@ pub(crate) async fn open_local(
             writing: None,
             durable: Durable::default(),
             known: HashMap::new(),
-            here: None,
+            here: Vec::new(),
         };
         local.serve(requests, replies, &stop);
     });
@@ -102,6 +102,8 @@ impl Local {
             if replies.flush().is_err() {
                 return;
             }
+            // Until more is asked for somebody may move these folders.
+            self.here.clear();
         }
     }
 
@@ -165,23 +167,25 @@ impl Local {
 
     /// A folder below the root, opened without following a link anywhere.
     pub(super) fn folder(&mut self, path: &[u8]) -> Result<Rc<OwnedFd>, Fault> {
-        if let Some((here, handle)) = &self.here
-            && here == path
-        {
-            return Ok(handle.clone());
+        while self.here.pop_if(|(here, _)| !path::is_within(path, here)).is_some() {}
+        if self.here.is_empty() {
+            let root = openat(&self.root, ".", FOLDER, Mode::empty())?;
+            self.here.push((Vec::new(), Rc::new(root)));
         }
-        let mut handle = openat(&self.root, ".", FOLDER, Mode::empty())?;
-        if !path.is_empty() {
-            for part in path.split(|&byte| byte == b'/') {
-                if path::name_fault(part).is_some() {
-                    return Err(Why::BadPath.into());
-                }
-                handle = openat(&handle, part, FOLDER, Mode::empty())?;
+        loop {
+            let Some((here, handle)) = self.here.last() else { return Err(Why::BadPath.into()) };
+            let rest = &path[here.len()..];
+            let rest = rest.strip_prefix(b"/").unwrap_or(rest);
+            if rest.is_empty() && here.len() == path.len() {
+                return Ok(handle.clone());
             }
+            let part = rest.split(|&byte| byte == b'/').next().unwrap_or_default();
+            if path::name_fault(part).is_some() {
+                return Err(Why::BadPath.into());
+            }
+            let next = (path::join(here, part), Rc::new(openat(&**handle, part, FOLDER, Mode::empty())?));
+            self.here.push(next);
         }
-        let handle = Rc::new(handle);
-        self.here = Some((path.to_vec(), handle.clone()));
-        Ok(handle)
     }
 
     /// The folder that holds `path`, and the bare name in it.
@@ -195,7 +199,7 @@ impl Local {
 
     /// What was at `path` moved: what lies in it is opened from the root again.
     pub(super) fn forget_place(&mut self, path: &[u8]) {
-        self.here.take_if(|(here, _)| path::is_within(here, path));
+        self.here.retain(|(here, _)| !path::is_within(here, path));
     }
 }
 

@@ -200,8 +200,9 @@ fn move_aside(
 }
 
 fn open_or_make(folder: &OwnedFd, name: &[u8]) -> Result<OwnedFd, Errno> {
-    match mkdirat(folder, name, Mode::from_raw_mode(0o700)) {
-        Ok(()) | Err(Errno::EXIST) => openat(folder, name, FOLDER, Mode::empty()),
-        Err(errno) => Err(errno),
+    match openat(folder, name, FOLDER, Mode::empty()) {
+        Err(Errno::NOENT) => mkdirat(folder, name, Mode::from_raw_mode(0o700))?,
+        other => return other,
     }
+    openat(folder, name, FOLDER, Mode::empty())
 }

@@ -1,7 +1,7 @@
 //! Names on the target: folders, renames, links, what is set aside; and modes, owners, times.
 //! Invariant: a rename never overwrites another message (the plan sees to it), a link appears under its name in one step,
-//! and folders get their own mode and time last, when nothing changes in them any more. Names become durable then, too, and
-//! what is set aside at once: of everything else the source still has the like.
+//! and folders get their own mode and time last, when nothing changes in them any more. Names become durable then, too: until
+//! then each is the old one or the new one (rename(2)), and the next pass looks again.
 
 use super::Pass;
 use crate::hand::Request;
@@ -44,7 +44,6 @@ impl Pass<'_> {
                 self.report.set_aside += 1;
                 self.touch(path);
             }
-            self.settle().await?;
         }
         Ok(())
     }
