@@ -330,7 +330,7 @@ fn not_a_file(side: &str, former: &Entry) -> Error {
 async fn sweep(session: &mut Session, file: &RelativePath) -> Result<(), Error> {
     let folder = file.parent();
     let Some(names) = names_of(session, std::slice::from_ref(&folder)).await?.pop().flatten() else { return Ok(()) };
-    let left = names.sorted().into_iter().filter(|name| is_temporary(name));
+    let left = names.each().filter(|name| is_temporary(name));
     let requests = left.map(|name| Request::Remove(folder.join(name).into_bytes())).collect();
     session.each(requests).await.map(drop)
 }

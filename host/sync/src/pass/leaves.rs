@@ -213,7 +213,7 @@ impl Pass<'_> {
                 Some(Names::Same) if target.leaves.get(&entry.path) == Some(&Names::Same) => {
                     known.map_or(0, |leaf| leaf.files)
                 }
-                Some(names @ Names::All(_)) => names.sorted().len() as u64,
+                Some(names @ Names::All(_)) => names.count(),
                 _ => contents.files.get(&entry.path).copied().unwrap_or_default(),
             };
             let at = target.find(entry.path.as_bytes()).filter(|_| !altered.contains(&entry.path));
@@ -303,7 +303,7 @@ impl Contents {
     }
 }
 
-/// Names that one side alone has.
+/// Names that one side alone has, in byte order.
 struct Differing<'a> {
     only_source: Vec<&'a [u8]>,
     only_target: Vec<&'a [u8]>,
@@ -314,25 +314,25 @@ struct Differing<'a> {
 impl<'a> Differing<'a> {
     fn of(source: &'a Names, target: &'a Names, options: &SyncOptions) -> Self {
         let left_alone = |name: &[u8]| options.without.iter().any(|pattern| pattern.matches(name));
-        let (mut ours, mut theirs) = (source.sorted(), target.sorted());
-        let leftovers = theirs.iter().copied().filter(|name| is_temporary(name)).collect();
-        ours.retain(|name| !is_temporary(name) && !left_alone(name));
-        theirs.retain(|name| !is_temporary(name) && !left_alone(name));
-        let mut differing = Self { only_source: Vec::new(), only_target: Vec::new(), leftovers, common: 0 };
-        let (mut ours, mut theirs) = (ours.into_iter().peekable(), theirs.into_iter().peekable());
-        loop {
-            match (ours.peek(), theirs.peek()) {
-                (Some(one), Some(other)) if one == other => {
-                    differing.common += 1;
-                    ours.next();
-                    theirs.next();
-                }
-                (Some(one), Some(other)) if one < other => differing.only_source.extend(ours.next()),
-                (_, Some(_)) => differing.only_target.extend(theirs.next()),
-                (Some(_), None) => differing.only_source.extend(ours.next()),
-                (None, None) => return differing,
+        let counts = |name: &&[u8]| !is_temporary(name) && !left_alone(name);
+        let theirs: HashSet<&[u8]> = target.each().filter(counts).collect();
+        let mut common: HashSet<&[u8]> = HashSet::with_capacity(theirs.len());
+        let mut only_source = Vec::new();
+        for name in source.each().filter(counts) {
+            match theirs.get(name) {
+                Some(name) => _ = common.insert(name),
+                None => only_source.push(name),
             }
         }
+        let mut only_target: Vec<&[u8]> = match theirs.len() == common.len() {
+            true => Vec::new(),
+            false => theirs.difference(&common).copied().collect(),
+        };
+        only_source.sort_unstable();
+        only_source.dedup();
+        only_target.sort_unstable();
+        let leftovers = target.each().filter(|name| is_temporary(name)).collect();
+        Self { only_source, only_target, leftovers, common: common.len() as u64 }
     }
 }
 

@@ -199,7 +199,7 @@ pub(super) async fn names_around(source: &mut Session, extras: &[Extra], layout:
         folders.into_iter().rev().map(|folder| RelativePath::new(folder.as_slice())).collect::<Result<_, _>>()?;
     let told = names_of(source, &folders).await?;
     for (folder, told) in folders.iter().zip(&told) {
-        for name in told.iter().flat_map(|told| told.sorted()) {
+        for name in told.iter().flat_map(|told| told.each()) {
             let path = join(folder.as_bytes(), name);
             if let Some(mailbox) = layout.mailbox_of_message(&path) {
                 names.messages.insert((mailbox.to_vec(), base_name(name).to_vec()));
