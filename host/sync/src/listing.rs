@@ -51,7 +51,7 @@ impl Names {
 }
 
 /// So many names count as one entry: they take less memory, and hardly any time.
-const NAMES_AN_ENTRY: usize = 32;
+const NAMES_AN_ENTRY: usize = 8;
 
 impl Listing {
     pub(crate) fn sort(&mut self) {
@@ -133,6 +133,11 @@ impl Collector {
     /// The hand knows these.
     pub(crate) fn know(&mut self, leaves: Arc<Keys>) {
         self.known = leaves;
+    }
+
+    /// How many entries and names were told so far.
+    pub(crate) fn told(&self) -> usize {
+        self.told
     }
 
     /// How much was told so far, in entries.

@@ -21,9 +21,12 @@ pub struct Tree {
     root: PathBuf,
     shown_root: String,
     hand: Hand,
-    /// A hand that waits for work. No more than one: over ssh each takes one of the few places of its connection.
-    idle: Mutex<Option<Session>>,
+    /// Hands that wait for work. Few: over ssh each takes one of the places of its connection.
+    idle: Mutex<Vec<Session>>,
 }
+
+/// So many hands wait at most.
+const IDLE: usize = 2;
 
 /// Which kind of hand works in a tree.
 #[derive(Clone, Copy)]
@@ -231,9 +234,7 @@ impl Tree {
 
     /// A hand for looking.
     pub(crate) async fn session(&self) -> Result<Session, Error> {
-        let idle = self.idle.lock().ok().and_then(|mut idle| idle.take());
-        // One that died meanwhile (a lost link) is replaced without a word: it was doing nothing.
-        if let Some(session) = idle.filter(Session::is_alive) {
+        if let Some(session) = self.idle() {
             return Ok(session);
         }
         // Beside the root of a machine, or of a folder that stands in for one, there is nothing of ours.
@@ -245,6 +246,17 @@ impl Tree {
         }
     }
 
+    /// One that waits. One that died meanwhile (a lost link) is replaced without a word: it was doing nothing.
+    fn idle(&self) -> Option<Session> {
+        let mut idle = self.idle.lock().ok()?;
+        while let Some(session) = idle.pop() {
+            if session.is_alive() {
+                return Some(session);
+            }
+        }
+        None
+    }
+
     /// A hand for changing: it holds the lock of the tree.
     pub(crate) async fn writer(&self) -> Result<Session, Error> {
         let mut session = self.session().await?;
@@ -254,8 +266,10 @@ impl Tree {
 
     /// Keeps a hand that has answered everything it was asked.
     pub(crate) fn give_back(&self, session: Session) {
-        if let Ok(mut idle) = self.idle.lock() {
-            *idle = Some(session);
+        if let Ok(mut idle) = self.idle.lock()
+            && idle.len() < IDLE
+        {
+            idle.push(session);
         }
     }
 

@@ -4,7 +4,6 @@
 use strict;
 use Fcntl qw(:DEFAULT :flock :mode);
 use POSIX qw(EACCES EAGAIN EEXIST EIO ELOOP ENOENT ENOTDIR EPERM EROFS EXDEV);
-use IO::File;
 use Config;
 
 my ($tree, $beside, $old) = @ARGV;
@@ -478,9 +477,14 @@ sub finish {
 }
 # Durability: a few are synced one by one, many by one syncfs a file system
 
+sub bring_to_disk { # fsync(2); perl has no word of its own for it
+    my ($handle) = @_;
+    require IO::Handle;
+    $handle->sync or system_fault();
+}
 sub note { # something to sync later
     my ($handles, $handle) = @_;
-    if (!$call) { $handle->sync or system_fault(); return }
+    if (!$call) { bring_to_disk($handle); return }
     push @{ $handles->{few} }, $handle;
     group_noted($handles) if @{ $handles->{few} } > $FEW;
 }
@@ -488,7 +492,7 @@ sub group_noted { my ($handles) = @_; $handles->{file_systems}{ (stat $_)[0] } |
 sub sync_noted {
     my ($handles) = @_;
     group_noted($handles) if $handles->{file_systems};
-    for my $handle (@{ $handles->{few} || [] }) { $handle->sync or system_fault() }
+    bring_to_disk($_) for @{ $handles->{few} || [] };
     for my $handle (values %{ $handles->{file_systems} || {} }) {
         syscall($call->[3], fileno($handle)) == 0 or system_fault();
     }

@@ -176,7 +176,8 @@ impl Pass<'_> {
         let Some(began) = self.began else { return Ok((Vec::new(), extras)) };
         let around = |extra: &Extra| folders_around(extra, &self.layout).into_iter().map(RelativePath::new);
         let folders: BTreeSet<RelativePath> = extras.iter().flat_map(around).collect::<Result<_, _>>()?;
-        let folders: Vec<RelativePath> = folders.into_iter().collect();
+        // Of the root itself nobody tells what it is.
+        let folders: Vec<RelativePath> = folders.into_iter().filter(|folder| !folder.is_root()).collect();
         let mut quiet = HashSet::new();
         for (folder, now) in folders.iter().zip(stat_all(&mut self.source, &folders).await?) {
             let listed = source.find(folder.as_bytes()).and_then(|at| FolderKey::of(&source.entries[at]));

@@ -1,9 +1,10 @@
 //! One pass: makes the target equal to the source.
 //! Invariant: killed at any point, the next pass converges: nothing unfinished stands under a final name, names change in
 //! single steps, and what is set aside is never overwritten. The order of things is that of [`crate::plan::Stage`].
-//! `split` and `group` take a large tree apart, `work` deals with the parts; of one part `plan` decides, `transfer` moves
+//! `split` and `group` take a large tree apart, `work` deals with the parts, with whom `crew` says; of one part `plan` decides, `transfer` moves
 //! content (`staging`: for folders that are new), `names` changes names, `leaves` knows what need not be listed; `strangers` are hard links between parts.
 
+mod crew;
 pub(crate) mod group;
 mod leaves;
 mod names;
@@ -110,6 +111,8 @@ struct Part {
     layout: Layout,
     impure: HashSet<Vec<u8>>,
     began: Option<Time>,
+    /// Entries and names that were told of it.
+    effort: usize,
 }
 
 impl Part {
@@ -144,14 +147,14 @@ impl<'a> Pass<'a> {
 
     /// Decides what is to be done in some parts that were listed.
     async fn prepare(&mut self, group: Group, began: Option<Time>) -> Result<Part, Error> {
-        let Group { roots, mut source, mut target } = group;
+        let Group { roots, mut source, mut target, effort } = group;
         self.impure = HashSet::new();
         self.look_into_leaves(&mut source, &mut target).await?;
         let layout = Layout::find(self.options.strategy, [&source, &target]);
         let plan = plan(&source, &target, self.options, &layout, self.exact());
         let impure = std::mem::take(&mut self.impure);
         let roots = roots.into_iter().map(|root| root.path).collect();
-        let part = Part { roots, source, target, plan, layout, impure, began };
+        let part = Part { roots, source, target, plan, layout, impure, began, effort };
         self.note_strangers(&part);
         Ok(part)
     }

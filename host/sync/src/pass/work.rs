@@ -3,30 +3,26 @@
 //! Invariant: nothing is changed before the limit of what may be set aside was checked over the whole scope; one lock keeps
 //! other passes out of the target until the last part is done.
 
+use super::crew::{Crew, WORKERS, help};
 use super::group::{Pruning, Roots, next_group};
 use super::scope::{list_both, tell_known};
 use super::split::{Root, Split, split};
 use super::strangers::Strangers;
 use super::{Part, Pass};
 use crate::look::clock;
-use crate::plan::Deletes;
 use crate::{Error, Leaf, Observer, RelativePath, State, Strategy, SyncOptions, SyncReport, Tree};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use tokio::sync::Notify;
 
 /// So many times the entries of one part are kept from the first look until their turn comes; what is beyond is listed twice,
 /// or later.
 const KEPT: usize = 25;
-/// How many parts are under way at a time where there is volume. More wait for the same disk.
-const WORKERS: usize = 3;
 
 /// What all who work for one pass have in common.
 pub(super) struct Shared<'a> {
-    source: &'a Tree,
-    target: &'a Tree,
+    pub(super) source: &'a Tree,
+    pub(super) target: &'a Tree,
     pub(super) options: &'a SyncOptions,
     pub(super) state: &'a dyn State,
     pub(super) observer: &'a dyn Observer,
@@ -36,6 +32,8 @@ pub(super) struct Shared<'a> {
     pruning: Option<Pruning>,
     /// Parts that nobody has dealt with.
     roots: Roots,
+    /// Parts that need not be looked at, or again, before the first one is dealt with.
+    later: Mutex<Vec<Root>>,
     pub(super) progress: Progress,
     pub(super) strangers: Mutex<Strangers>,
 }
@@ -66,6 +64,7 @@ impl<'a> Shared<'a> {
             remembers,
             pruning,
             roots: Roots::default(),
+            later: Mutex::default(),
             progress: Progress::default(),
             strangers: Mutex::default(),
         })
@@ -75,6 +74,23 @@ impl<'a> Shared<'a> {
         if let Ok(mut waiting) = self.roots.lock() {
             waiting.extend(roots);
         }
+    }
+
+    /// Roots for later.
+    fn put_off(&self, mut roots: Vec<Root>) {
+        if let Ok(mut later) = self.later.lock() {
+            later.append(&mut roots);
+        }
+    }
+
+    /// What was put off is next.
+    fn keep_later(&self) {
+        let later = self.later.lock().map(|mut later| std::mem::take(&mut *later));
+        self.push(later.unwrap_or_default());
+    }
+
+    fn source_has_more(&self) -> bool {
+        self.roots.lock().is_ok_and(|roots| roots.iter().any(|root| root.source.is_some()))
     }
 
     /// Whether parts wait that were not looked at yet.
@@ -111,117 +127,33 @@ impl Progress {
     }
 }
 
-/// Parts that were looked at and wait for somebody who deals with them.
-struct Waiting {
-    parts: Mutex<VecDeque<Part>>,
-    /// Whether somebody still adds to them.
-    open: AtomicBool,
-    /// Files to be copied, in all that were added.
-    copies: AtomicUsize,
-    more: Notify,
-}
-
-impl Waiting {
-    fn new(parts: VecDeque<Part>, open: bool) -> Self {
-        let copies = AtomicUsize::new(parts.iter().map(|part| part.plan.copies.len()).sum());
-        Self { parts: Mutex::new(parts), open: AtomicBool::new(open), copies, more: Notify::new() }
-    }
-
-    fn take(&self) -> Option<Part> {
-        self.parts.lock().ok().and_then(|mut parts| parts.pop_front())
-    }
-
-    fn add(&self, part: Part) {
-        self.copies.fetch_add(part.plan.copies.len(), Ordering::Relaxed);
-        if let Ok(mut parts) = self.parts.lock() {
-            parts.push_back(part);
-        }
-        self.more.notify_waiters();
-    }
-
-    fn close(&self) {
-        self.open.store(false, Ordering::Release);
-        self.more.notify_waiters();
-    }
-
-    fn entries(&self) -> usize {
-        self.parts.lock().map_or(0, |parts| parts.iter().map(Part::entries).sum())
-    }
-
-    /// Whether there is so much that it is worth the hands of several; known once so much was looked at, or all.
-    async fn is_volume(&self, shared: &Shared<'_>) -> bool {
-        loop {
-            let mut more = pin!(self.more.notified());
-            more.as_mut().enable();
-            if self.copies.load(Ordering::Relaxed) > shared.options.part {
-                return true;
-            }
-            if !self.open.load(Ordering::Acquire) {
-                return shared.has_more();
-            }
-            more.await;
-        }
-    }
-
-    /// The next one, also where it has yet to be added.
-    async fn next(&self) -> Option<Part> {
-        loop {
-            let mut more = pin!(self.more.notified());
-            more.as_mut().enable();
-            match self.take() {
-                None if self.open.load(Ordering::Acquire) => more.await,
-                part => return part,
-            }
-        }
-    }
-}
-
 /// The whole pass.
 pub(super) async fn run(shared: &Shared<'_>) -> Result<SyncReport, Error> {
     let mut first = Pass::new(shared.source.session().await?, shared.target.writer().await?, shared);
     let Split { source, target, roots } = first.split().await?;
     let paths: BTreeSet<RelativePath> = roots.iter().map(|root| root.path.clone()).collect();
-    let is_one = roots.len() < 2;
+    let others = if roots.len() < 2 { 0 } else { WORKERS - 1 };
     shared.push(roots.into());
-    let upper = super::Group { roots: Vec::new(), source, target };
+    let upper = super::Group { roots: Vec::new(), source, target, effort: 0 };
     let mut upper = first.prepare(upper, None).await?;
     // Where nothing can be set aside nothing has to be known before the first part is dealt with.
-    let ahead = !is_one && !first.may_delete(&upper);
-    let prepared = if ahead { VecDeque::new() } else { first.look_at_all(&upper).await? };
-    for part in std::iter::once(&upper).chain(&prepared) {
-        first.check_owners(part).await?;
-    }
-    first.expect(&upper.plan);
-    first.begin(&mut upper).await?;
-
-    let waiting = Waiting::new(prepared, ahead);
+    let ahead = others > 0 && !first.may_delete(&upper);
+    let crew = Crew::new(ahead);
     let leading = async {
         if ahead {
-            first.look_ahead(&waiting).await?;
+            first.begin_upper(&mut upper, &[]).await?;
+            first.look_ahead(&crew).await?;
+        } else {
+            first.look_at_all(&crew, &mut upper).await?;
         }
-        first.work(&waiting).await
+        first.work(&crew).await
     };
-    let most = if is_one { 0 } else { WORKERS - 1 };
-    let helping = futures_util::future::try_join_all((0..most).map(|_| help(shared, &waiting)));
+    let helping = futures_util::future::try_join_all((0..others).map(|nth| help(shared, &crew, nth)));
     let ((), others) = tokio::try_join!(leading, helping)?;
     for other in others.into_iter().flatten() {
         first.join(other);
     }
     first.finish(&mut upper, &paths).await
-}
-
-/// Deals with parts as well, once there is volume. The lock of the first one's hand keeps others out for all. Where a connection
-/// has no place for more (sshd_config(5), MaxSessions), fewer do it.
-async fn help<'a>(shared: &'a Shared<'a>, waiting: &Waiting) -> Result<Option<Pass<'a>>, Error> {
-    if !waiting.is_volume(shared).await {
-        return Ok(None);
-    }
-    let (Ok(source), Ok(target)) = (shared.source.session().await, shared.target.session().await) else {
-        return Ok(None);
-    };
-    let mut pass = Pass::new(source, target, shared);
-    pass.work(waiting).await?;
-    Ok(Some(pass))
 }
 
 impl Pass<'_> {
@@ -236,37 +168,65 @@ impl Pass<'_> {
         Ok(Split { source, target, roots: VecDeque::new() })
     }
 
-    /// Looks at every part before anything is changed, and keeps of them what memory allows. What need not be looked at for
-    /// what is to be set aside there is left for later.
-    async fn look_at_all(&mut self, upper: &Part) -> Result<VecDeque<Part>, Error> {
-        self.tell_known().await?;
-        let mut deletes = Deletes::default();
-        deletes.add(&upper.plan);
-        let most = self.options.part.saturating_mul(KEPT);
-        let (mut kept, mut entries, mut later) = (VecDeque::new(), 0, Vec::new());
-        loop {
-            if entries >= most {
-                later.append(&mut self.without_deletes());
-            }
-            let Some((part, roots)) = self.next_part().await? else { break };
-            deletes.add(&part.plan);
-            entries += part.entries();
-            if entries < most || kept.is_empty() {
-                self.expect(&part.plan);
-                kept.push_back(part);
-            } else {
-                later.extend(roots);
-            }
-        }
-        if later.iter().any(|root| root.source.is_some()) {
+    /// Looks at every part before anything is changed, and then begins.
+    async fn look_at_all(&mut self, crew: &Crew, upper: &mut Part) -> Result<(), Error> {
+        crew.update(|state| state.seen(upper));
+        self.look(crew).await?;
+        crew.looked().await;
+        let parts = crew.update(|state| std::mem::take(&mut state.parts));
+        self.shared.keep_later();
+        let mut deletes = std::mem::take(&mut crew.state().deletes);
+        if self.shared.source_has_more() {
             deletes.source_has_more();
         }
-        self.shared.progress.open.store(!later.is_empty(), Ordering::Relaxed);
-        self.shared.push(later);
+        self.shared.progress.open.store(self.shared.has_more(), Ordering::Relaxed);
         if self.deletes() {
             deletes.check(self.options.delete_limit)?;
         }
-        Ok(kept)
+        let parts: Vec<Part> = parts.into();
+        self.begin_upper(upper, &parts).await?;
+        crew.update(|state| {
+            parts.into_iter().for_each(|part| state.add(part));
+            (state.looking, state.open) = (false, false);
+        });
+        Ok(())
+    }
+
+    /// What is above all parts comes first.
+    async fn begin_upper(&mut self, upper: &mut Part, parts: &[Part]) -> Result<(), Error> {
+        for part in std::iter::once(&*upper).chain(parts) {
+            self.check_owners(part).await?;
+        }
+        self.expect(&upper.plan);
+        self.begin(upper).await
+    }
+
+    /// Looks at parts until there are no more, and keeps of them what memory allows. What need not be looked at for what is to
+    /// be set aside there is left for later.
+    pub(super) async fn look(&mut self, crew: &Crew) -> Result<(), Error> {
+        if !crew.begin_to_look() {
+            return Ok(());
+        }
+        self.tell_known().await?;
+        let most = self.options.part.saturating_mul(KEPT);
+        loop {
+            if crew.state().entries >= most {
+                self.shared.put_off(self.without_deletes());
+            }
+            let Some((part, roots)) = self.next_part().await? else { break };
+            let is_kept = crew.update(|state| {
+                state.seen(&part);
+                state.entries < most || state.parts.is_empty()
+            });
+            if is_kept {
+                self.expect(&part.plan);
+                crew.update(|state| state.parts.push_back(part));
+            } else {
+                self.shared.put_off(roots);
+            }
+        }
+        crew.end_to_look();
+        Ok(())
     }
 
     /// Whether there may be something that is to be set aside.
@@ -277,22 +237,24 @@ impl Pass<'_> {
     }
 
     /// Looks at parts while others deal with them, as far ahead as memory allows.
-    async fn look_ahead(&mut self, waiting: &Waiting) -> Result<(), Error> {
+    async fn look_ahead(&mut self, crew: &Crew) -> Result<(), Error> {
         self.shared.progress.open.store(true, Ordering::Relaxed);
         self.tell_known().await?;
         let most = self.options.part.saturating_mul(KEPT);
         while let Some((part, _)) = self.next_part().await? {
             self.check_owners(&part).await?;
             self.expect(&part.plan);
-            waiting.add(part);
-            while waiting.entries() >= most
-                && let Some(mut part) = waiting.take()
-            {
-                self.deal_with(&mut part).await?;
+            let mut too_much = crew.update(|state| {
+                state.add(part);
+                (state.waiting() >= most).then(|| state.parts.pop_front()).flatten()
+            });
+            while let Some(part) = &mut too_much {
+                self.deal_with(part).await?;
+                too_much = crew.update(|state| (state.waiting() >= most).then(|| state.parts.pop_front()).flatten());
             }
         }
         self.shared.progress.open.store(false, Ordering::Relaxed);
-        waiting.close();
+        crew.update(|state| state.open = false);
         Ok(())
     }
 
@@ -329,8 +291,8 @@ impl Pass<'_> {
     }
 
     /// Deals with parts until none is left.
-    async fn work(&mut self, waiting: &Waiting) -> Result<(), Error> {
-        while let Some(mut part) = waiting.next().await {
+    pub(super) async fn work(&mut self, crew: &Crew) -> Result<(), Error> {
+        while let Some(mut part) = crew.next().await {
             self.deal_with(&mut part).await?;
         }
         if !self.shared.has_more() {
