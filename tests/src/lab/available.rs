@@ -26,6 +26,7 @@ pub const PACKAGES: &[&str] = &[
     "python3",
     "redis-tools",
     "rsync",
+    "strace",
     "systemd-container",
     "util-linux",
 ];

@@ -90,12 +90,7 @@ async fn write(stdin: Box<dyn AsyncWrite + Send + Unpin>, mut requests: Requests
     }
 }
 
-async fn read(
-    mut stdout: BufReader<impl AsyncRead + Unpin>,
-    running: Running,
-    mut replies: Replies,
-    side: String,
-) {
+async fn read(mut stdout: BufReader<impl AsyncRead + Unpin>, running: Running, mut replies: Replies, side: String) {
     let mut decoder = wire::Decoder::default();
     let last = loop {
         let reply = match read_frame(&mut stdout).await {

@@ -240,13 +240,8 @@ impl Pass<'_> {
         let passing = async {
             let mut outcomes = Vec::with_capacity(batch.len());
             for (position, item) in batch.iter().enumerate() {
-                let mover = Mover {
-                    options,
-                    item,
-                    temporary: &temporaries[position],
-                    message: messages[position],
-                    exact,
-                };
+                let mover =
+                    Mover { options, item, temporary: &temporaries[position], message: messages[position], exact };
                 // Whatever is read next is waited for: the target need not wait, too.
                 if !read.has_more() {
                     write.flush().await;

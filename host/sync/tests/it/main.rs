@@ -14,6 +14,7 @@ mod files;
 mod fixture;
 mod hostile;
 mod killed;
+mod killed_anywhere;
 mod maildir;
 mod over_ssh;
 mod passes;
