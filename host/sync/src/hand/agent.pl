@@ -102,12 +102,14 @@ sub folder { # into a folder below the root
     ($here, $here_handle) = ($path, $handle);
     return $handle;
 }
-sub parent_of { my ($path) = @_; return $path =~ m{\A(.*)/[^/]*\z}s ? $1 : '' }
+sub parent_of { my $cut = rindex($_[0], '/'); return $cut < 0 ? '' : substr($_[0], 0, $cut) }
 sub place { # into the folder that holds it; returns the bare name
     my ($path) = @_;
-    my $name = $path =~ m{([^/]*)\z} ? $1 : '';
+    my $cut = rindex($path, '/');
+    my $name = substr($path, $cut + 1);
     fault('path') if $name eq '' || $name eq '.' || $name eq '..' || index($name, "\0") >= 0;
-    folder(parent_of($path));
+    my $folder = $cut < 0 ? '' : substr($path, 0, $cut);
+    folder($folder) if !defined $here || $here ne $folder;
     return $name;
 }
 sub moved { # what lies in it is opened from the root again
@@ -150,7 +152,8 @@ sub look { # stat without following; the last elements are nanoseconds of modifi
     }
     fault('E' . EAGAIN);
 }
-sub kind { my ($mode) = @_; return S_ISREG($mode) ? 'f' : S_ISDIR($mode) ? 'd' : S_ISLNK($mode) ? 'l' : 'o' }
+my %kinds = (S_IFREG, 'f', S_IFDIR, 'd', S_IFLNK, 'l');
+sub kind { return $kinds{ $_[0] & S_IFMT } || 'o' }
 sub user_name {
     my ($uid) = @_;
     if (!defined $user{$uid}) { my $name = getpwuid($uid); $user{$uid} = defined $name ? $name : $uid }
@@ -235,11 +238,13 @@ sub fields_of { # an entry
     my ($name) = @_;
     my @s = look($name);
     my $kind = kind($s[2]);
-    my $points_to = '';
+    my ($points_to, $attributes) = ('', '');
     if ($kind eq 'l') { $points_to = readlink($name); defined $points_to or system_fault() }
-    my $attributes = $call && $kind ne 'l' && has_attributes($name) ? packed(attributes($name)) : '';
-    return ($name, $kind, @s[7, 9, 13, 10, 14], $s[2] & 07777, user_name($s[4]), group_name($s[5]), @s[3, 0, 1],
-        $attributes, $points_to);
+    elsif ($call && has_attributes($name)) { $attributes = packed(attributes($name)) }
+    my ($user, $group) = ($user{ $s[4] }, $group{ $s[5] });
+    $user = user_name($s[4]) if !defined $user;
+    $group = group_name($s[5]) if !defined $group;
+    return ($name, $kind, @s[7, 9, 13, 10, 14], $s[2] & 07777, $user, $group, @s[3, 0, 1], $attributes, $points_to);
 }
 sub all_names { # of a folder below the root, with `.` and `..`, and perhaps one twice
     my ($path) = @_;
@@ -331,11 +336,11 @@ sub unripe { # how long to wait until a later change must have a later time
     my $wait = $stat[9] - $seconds + ($stat[13] - $nanoseconds) / 1e9 + $tick;
     return $wait <= 0 || $wait > $tick + 0.02 ? 0 : $wait;
 }
+my $QUIETLY = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
 sub open_quietly {
-    my ($name, $more) = @_;
-    my $flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | ($more || 0);
+    my ($name) = @_;
     my $handle;
-    sysopen($handle, $name, $flags | $O_NOATIME) or $!{EPERM} && sysopen($handle, $name, $flags) or system_fault();
+    sysopen($handle, $name, $QUIETLY | $O_NOATIME) or $!{EPERM} && sysopen($handle, $name, $QUIETLY) or system_fault();
     return $handle;
 }
 sub fetch {
@@ -433,11 +438,12 @@ sub message { # a small file that never changes, in one piece
     my @stat = stat($handle) or system_fault();
     fault('regular') if !S_ISREG($stat[2]);
     fault('large') if $stat[7] > $most;
-    my $content = '';
-    while (length $content < $stat[7]) {
-        my $got = sysread($handle, $content, $stat[7] - length $content, length $content);
+    my ($content, $at) = ('', 0);
+    while ($at < $stat[7]) {
+        my $got = sysread($handle, $content, $stat[7] - $at, $at);
         if (!defined $got) { next if $!{EINTR}; system_fault() }
         last if !$got;
+        $at += $got;
     }
     send_raw('w', $content);
 }

@@ -125,11 +125,11 @@ impl Local {
             Request::Hash(files) => return Ok(self.hash(&files)),
             Request::Message { file, most } => return self.message(&file, most),
             Request::Put { path, content, mode, owner, attributes, modified } => {
-                self.begin(&path);
+                self.begin(&path, mode);
                 self.more(&content);
                 self.finish(mode, owner.as_ref(), attributes.as_ref(), Some(modified))?;
             }
-            Request::Begin(path) => self.begin(&path),
+            Request::Begin(path) => self.begin(&path, 0o600),
             Request::Data(piece) => self.more(&piece),
             Request::Finish { mode, owner, attributes, modified } => {
                 self.finish(mode, owner.as_ref(), attributes.as_ref(), modified)?

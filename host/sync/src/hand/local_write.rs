@@ -70,10 +70,11 @@ impl Local {
         Ok(Reply::Whole(read_piece(&handle, usize::try_from(size).unwrap_or(usize::MAX))?))
     }
 
-    pub(super) fn begin(&mut self, path: &[u8]) {
+    /// `mode`: what it will have, where that is known already.
+    pub(super) fn begin(&mut self, path: &[u8], mode: u32) {
         let file = self.place(path).and_then(|(folder, name)| {
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            Ok(openat(&*folder, name, flags, Mode::from_raw_mode(0o600))?)
+            Ok(openat(&*folder, name, flags, Mode::from_raw_mode(mode & 0o777))?)
         });
         self.writing = Some(Writing { path: path.to_vec(), file });
     }
@@ -100,7 +101,10 @@ impl Local {
         if let Some(attributes) = attributes {
             self.set_attributes(&file, attributes)?;
         }
-        fchmod(&file, Mode::from_raw_mode(mode))?;
+        // A new owner takes the bits away that set the id, and an ACL stands in the mode.
+        if stat.st_mode & 0o7777 != mode || mode & 0o7000 != 0 || attributes.is_some_and(|all| !all.bytes().is_empty()) {
+            fchmod(&file, Mode::from_raw_mode(mode))?;
+        }
         if let Some(modified) = modified {
             futimens(&file, &times(modified))?;
         }
