@@ -8,9 +8,13 @@ use crate::{CLOSED, OPEN, requests};
 /// What a service may take after its start or stop was answered, in seconds.
 const MOMENT: u32 = 15;
 
+/// What it may take to listen for its protocols after a reload.
+const SOON: u32 = 3;
+
 /// What these took is remembered under these names.
 const STOPPING: &str = "stopping";
 const STARTING: &str = "starting";
+const OPENING: &str = "opening";
 
 pub(crate) fn is_active(side: Side) -> Result<bool, Failure> {
     Ok(requests::exec::ACTIVE.on(side).run()?.text() == "active")
@@ -62,6 +66,11 @@ pub(crate) fn start_takes() -> Result<Option<u64>, Failure> {
     took::recall(STARTING)
 }
 
+/// What it takes until a closed Dovecot on new listens; before that was measured: no more than a start.
+pub(crate) fn opening_takes() -> Result<Option<u64>, Failure> {
+    Ok(took::recall(OPENING)?.or(start_takes()?))
+}
+
 /// Dovecot on new runs, and nothing listens: userdb, doveadm and IMAP by hand work, users and Postfix get no connection.
 pub(crate) fn run_closed() -> Result<(), Failure> {
     // Configured is not running: only a restart that was seen to its end counts. After that the file is in place.
@@ -81,8 +90,35 @@ pub(crate) fn run_closed() -> Result<(), Failure> {
     journal::remember(CLOSED, b"yes")
 }
 
-/// Users reach Dovecot on new. Answers what it listens for.
+/// Users reach Dovecot on new, after a restart. Answers what it listens for.
 pub(crate) fn run_open() -> Result<String, Failure> {
+    opened(|_| {
+        stop(Side::New)?;
+        start_new()
+    })
+}
+
+/// The same without a restart: that takes more than a second, which a Dovecot that stops leaves to its users, and a closed one
+/// has none. Where it does not take up its protocols by itself, it is restarted all the same.
+pub(crate) fn reload_open() -> Result<String, Failure> {
+    opened(|protocols| {
+        took::measured(OPENING, || {
+            let reload = || {
+                requests::exec::RELOAD.on(Side::New).run()?;
+                clock::wait_for(SOON, || serves(protocols))
+            };
+            match reload() {
+                Ok(true) => return Ok(()),
+                Ok(false) | Err(Failure::EndedBadly(_)) => {}
+                Err(failure) => return Err(failure),
+            }
+            stop(Side::New)?;
+            start_new()
+        })
+    })
+}
+
+fn opened(take_up: impl FnOnce(&str) -> Result<(), Failure>) -> Result<String, Failure> {
     requests::file::CLOSED.on(Side::New).restore()?;
     let protocols = protocols()?;
     if protocols.is_empty() {
@@ -94,10 +130,25 @@ pub(crate) fn run_open() -> Result<String, Failure> {
         return Ok(protocols);
     }
     journal::forget(CLOSED)?;
-    stop(Side::New)?;
-    start_new()?;
+    take_up(&protocols)?;
     journal::remember(OPEN, b"yes")?;
     Ok(protocols)
+}
+
+/// Whether each of these protocols has a service: Dovecot knows one only once it listens for it.
+fn serves(protocols: &str) -> Result<bool, Failure> {
+    let services = requests::exec::SERVICES.on(Side::New).run()?.text();
+    let names: Vec<&str> = services.lines().filter_map(|line| line.split('\t').next()).collect();
+    let is_served = |protocol| names.contains(&if protocol == "sieve" { "managesieve" } else { protocol });
+    Ok(protocols.split_whitespace().all(is_served))
+}
+
+/// Old's Dovecot is masked, as a file: this tells its systemd, so that nobody starts it there by mistake.
+pub(crate) fn bar_now() -> Result<(), Failure> {
+    if is_barred()? && requests::exec::LOADED.on(Side::Old).run()?.text() != "LoadState=masked" {
+        requests::exec::BAR_NOW.on(Side::Old).run()?;
+    }
+    Ok(())
 }
 
 /// For the parts that leave Dovecot on new running.
