@@ -8,6 +8,7 @@ import crypt, os, random, shutil, subprocess, sys, time
 
 VMAIL, TOP, DOMAIN, PASSWORD = 5000, '/var/vmail', 'example.org', 'secret'
 MAILBOXES = ['', '.Sent', '.Archive', '.Archive.2020', '.Trash']
+EMPTY = ['.Drafts', '.Junk']
 WORDS = ('the of to and in we you for mail server letter order invoice meeting garden summer winter train ticket price answer '
          'question please thanks regards yesterday tomorrow attached number street Monday').split()
 
@@ -65,7 +66,7 @@ def fill(users, messages):
     become_vmail()
     writer = Writer(1, 0)
     boxes = [maildir(number, mailbox) for number in range(users) for mailbox in MAILBOXES]
-    for box in boxes:
+    for box in boxes + [maildir(number, mailbox) for number in range(users) for mailbox in EMPTY]:
         for leaf in ('cur', 'new', 'tmp'):
             os.makedirs(os.path.join(box, leaf))
         if not box.endswith('/'):
