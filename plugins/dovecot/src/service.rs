@@ -31,18 +31,30 @@ pub(crate) fn protocols() -> Result<String, Failure> {
     Ok(if text == "none" { String::new() } else { text })
 }
 
-pub(crate) fn stop(side: Side) -> Result<(), Failure> {
-    if !is_active(side)? {
+pub(crate) fn stop_new() -> Result<(), Failure> {
+    if !is_active(Side::New)? {
         return Ok(());
     }
     took::measured(STOPPING, || {
-        requests::exec::STOP.on(side).run()?;
-        if clock::wait_for(MOMENT, || Ok(!is_active(side)?))? {
+        requests::exec::STOP.on(Side::New).run()?;
+        if clock::wait_for(MOMENT, || Ok(!is_active(Side::New)?))? {
             return Ok(());
         }
-        Err(stopped(format!("Dovecot on {side}"), "still runs after it was stopped")
-            .hint(format!("`systemctl status dovecot` on {side} says why")))
+        Err(stopped("Dovecot on new", "still runs after it was stopped")
+            .hint("`systemctl status dovecot` on new says why"))
     })
+}
+
+/// Old's Dovecot lets nobody in any more, and is on its way down: the cold pass waits until it has ended.
+pub(crate) fn stop_old() -> Result<(), Failure> {
+    if !is_active(Side::Old)? {
+        return Ok(());
+    }
+    requests::exec::STOP_OLD.on(Side::Old).run()?;
+    if clock::wait_for(MOMENT, || Ok(!is_active(Side::Old)?))? {
+        return Ok(());
+    }
+    Err(stopped("Dovecot on old", "still runs after it was stopped").hint("`systemctl status dovecot` on old says why"))
 }
 
 fn start_new() -> Result<(), Failure> {
@@ -56,7 +68,7 @@ fn start_new() -> Result<(), Failure> {
     })
 }
 
-/// What a stop takes, as far as it was measured; on either side: before the cutover only new's Dovecot was stopped.
+/// What a stop takes, as far as it was measured: before the cutover only new's Dovecot was stopped.
 pub(crate) fn stop_takes() -> Result<Option<u64>, Failure> {
     took::recall(STOPPING)
 }
@@ -85,53 +97,57 @@ pub(crate) fn run_closed() -> Result<(), Failure> {
             .hint("dovecot.conf must include conf.d/*.conf, and nothing after that may set `protocols`"));
     }
     journal::forget(OPEN)?;
-    stop(Side::New)?;
+    stop_new()?;
     start_new()?;
     journal::remember(CLOSED, b"yes")
 }
 
 /// Users reach Dovecot on new, after a restart. Answers what it listens for.
 pub(crate) fn run_open() -> Result<String, Failure> {
-    opened(|_| {
-        stop(Side::New)?;
-        start_new()
-    })
+    requests::file::CLOSED.on(Side::New).restore()?;
+    let protocols = some_protocols()?;
+    if journal::recall(OPEN)?.is_some() && is_active(Side::New)? {
+        return Ok(protocols);
+    }
+    journal::forget(CLOSED)?;
+    stop_new()?;
+    start_new()?;
+    journal::remember(OPEN, b"yes")?;
+    Ok(protocols)
 }
 
 /// The same without a restart: that takes more than a second, which a Dovecot that stops leaves to its users, and a closed one
 /// has none. Where it does not take up its protocols by itself, it is restarted all the same.
 pub(crate) fn reload_open() -> Result<String, Failure> {
-    opened(|protocols| {
-        took::measured(OPENING, || {
-            let reload = || {
-                requests::exec::RELOAD.on(Side::New).run()?;
-                clock::wait_for(SOON, || serves(protocols))
-            };
-            match reload() {
-                Ok(true) => return Ok(()),
-                Ok(false) | Err(Failure::EndedBadly(_)) => {}
-                Err(failure) => return Err(failure),
+    if journal::recall(OPEN)?.is_none() && journal::recall(CLOSED)?.is_some() {
+        requests::file::CLOSED.on(Side::New).restore()?;
+        journal::forget(CLOSED)?;
+        // Users wait: what they can reach is looked at afterwards.
+        let ((), milliseconds) = clock::timed(|| match requests::exec::RELOAD.on(Side::New).run() {
+            Err(failure) if !matches!(failure, Failure::EndedBadly(_)) => Err(failure),
+            _ => Ok(()),
+        })?;
+        let protocols = some_protocols()?;
+        match clock::wait_for(SOON, || serves(&protocols)) {
+            Ok(true) => {
+                took::remember(OPENING, milliseconds)?;
+                journal::remember(OPEN, b"yes")?;
+                return Ok(protocols);
             }
-            stop(Side::New)?;
-            start_new()
-        })
-    })
+            Ok(false) | Err(Failure::EndedBadly(_)) => {}
+            Err(failure) => return Err(failure),
+        }
+    }
+    run_open()
 }
 
-fn opened(take_up: impl FnOnce(&str) -> Result<(), Failure>) -> Result<String, Failure> {
-    requests::file::CLOSED.on(Side::New).restore()?;
+fn some_protocols() -> Result<String, Failure> {
     let protocols = protocols()?;
     if protocols.is_empty() {
         return Err(stopped("Dovecot on new", "has no protocols: nobody could reach it").hint(
             "`doveconf protocols` on new should list imap and lmtp; are dovecot-imapd and dovecot-lmtpd installed?",
         ));
     }
-    if journal::recall(OPEN)?.is_some() && is_active(Side::New)? {
-        return Ok(protocols);
-    }
-    journal::forget(CLOSED)?;
-    take_up(&protocols)?;
-    journal::remember(OPEN, b"yes")?;
     Ok(protocols)
 }
 

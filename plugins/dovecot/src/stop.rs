@@ -32,7 +32,7 @@ pub(crate) fn apply() -> Result<(), Failure> {
     } else if !counts::are_remembered()? {
         report::warning("Dovecot on old was stopped before rehome could count its mailboxes");
     }
-    service::stop(Side::New)?;
+    service::stop_new()?;
     // First, so that at no moment a reboot brings it back, and so that users do not wait for it.
     if !service::is_barred()? {
         requests::exec::BAR.on(Side::Old).run()?;
@@ -42,7 +42,7 @@ pub(crate) fn apply() -> Result<(), Failure> {
             ));
         }
     }
-    service::stop(Side::Old)
+    service::stop_old()
 }
 
 pub(crate) fn verify(found: &mut Findings) -> Result<(), Failure> {

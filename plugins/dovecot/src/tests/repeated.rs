@@ -110,6 +110,7 @@ fn the_cutover_counts_only_users_whose_mail_has_changed_since_ahead() {
     let mut host = in_the_cutover(3);
     host.apply::<Dovecot>(part("resync")).unwrap();
     assert_eq!(counted(&host), ["exec.counts on new: john@example.org"]);
+    assert!(!host.calls().contains(&"exec.plugins on new".to_string()), "`ahead` knows it: {:?}", host.calls());
 }
 
 #[test]

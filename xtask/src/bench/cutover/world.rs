@@ -21,7 +21,7 @@ pub const REOPEN: &str = "rm -f /etc/dovecot/conf.d/zz-closed.conf; systemctl re
 const CHURN: [&str; 3] = ["0.005", "0.01", "0.003"];
 
 /// Mails a second that arrive, get other flags or go, in turns, from then on until old has stopped.
-const RATE: f64 = 2.0;
+const RATE: f64 = 0.5;
 
 pub struct World {
     pub lab: Lab,
