@@ -268,8 +268,8 @@ fn a_dovecot_that_does_not_reload_or_does_not_say_what_it_runs_is_restarted() {
         assert_eq!(effects[3..5], ["exec.stop on new", "exec.start on new"], "{effects:?}");
         assert_eq!(host.remembered("new-runs-open").as_deref(), Some("yes"));
     };
-    restarted(|host| drop(host.exec("services", Side::New).anew().says(RUNS_CLOSED)));
-    restarted(|host| drop(host.exec("services", Side::New).anew().ends(64, "", "unknown command")));
+    restarted(|host| _ = host.exec("services", Side::New).anew().says(RUNS_CLOSED));
+    restarted(|host| _ = host.exec("services", Side::New).anew().ends(64, "", "unknown command"));
     restarted(|host| {
         host.exec("reload", Side::New).anew().ends(1, "", "Job for dovecot.service failed");
         host.exec("services", Side::New).anew().says(RUNS_CLOSED);
