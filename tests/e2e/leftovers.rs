@@ -15,6 +15,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         nothing_is_left_of_a_lab_that_was_dropped,
         nothing_is_left_after_a_panic,
         nothing_is_left_of_a_lab_that_did_not_come_up,
+        nothing_is_left_of_a_machine_whose_disk_is_a_file,
         a_lab_whose_owner_was_killed_is_swept,
         a_lab_in_use_is_not_swept_and_its_name_not_given_away,
     ]
@@ -58,6 +59,30 @@ fn nothing_is_left_of_a_lab_that_did_not_come_up() -> Result<()> {
     let error = Lab::start(&spec).err().context("a machine booted with a disk of 1 MiB")?;
     ensure!(format!("{error:#}").contains("new"), "{error:#}");
     gone(id)
+}
+
+fn nothing_is_left_of_a_machine_whose_disk_is_a_file() -> Result<()> {
+    let folder = lab::cache_dir().join(format!("disks-{}", std::process::id()));
+    std::fs::create_dir_all(&folder)?;
+    let folder = folder.canonicalize()?;
+    let lab = Lab::start(&LabSpec::new_only().disk(lab::Disk::Images(folder.clone(), 1500)))?;
+    let id = lab.id().to_owned();
+    let size: u64 = lab.new().sh("df -BM --output=size / | tail -1 | tr -dc 0-9")?.trim().parse()?;
+    ensure!((1000..1500).contains(&size), "the machine writes to a file system of {size} MiB");
+    ensure!(devices(&folder)?.len() == 1, "its disk is no file in {}", folder.display());
+    let mounts = std::fs::read_to_string("/proc/self/mounts")?;
+    ensure!(!mounts.contains("/dev/loop"), "its disk is mounted here as well:\n{mounts}");
+    drop(lab);
+    gone(&id)?;
+    eventually("the loop device is free", || Ok(devices(&folder)?.is_empty()))?;
+    std::fs::remove_dir(&folder).with_context(|| format!("{} is not empty", folder.display()))
+}
+
+/// Loop devices for files in this folder.
+fn devices(folder: &std::path::Path) -> Result<Vec<String>> {
+    let listed = Command::new("losetup").args(["--list", "--noheadings", "--output", "NAME,BACK-FILE"]).output()?;
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    Ok(listed.lines().filter(|line| line.contains(&*folder.to_string_lossy())).map(String::from).collect())
 }
 
 /// Starts a lab and never ends.

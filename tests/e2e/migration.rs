@@ -19,7 +19,8 @@ pub(crate) fn tests() -> Vec<Trial> {
         rehome_runs_on_the_old_side,
         rehome_runs_on_a_third_machine,
         rehome_goes_through_sudo_where_root_may_not_log_in,
-        a_server_whose_dovecot_cannot_list_its_users_moves_all_the_same
+        a_server_whose_dovecot_cannot_list_its_users_moves_all_the_same,
+        new_opens_without_a_restart_and_nobody_starts_old_by_mistake
     ]
 }
 
@@ -126,6 +127,25 @@ fn a_server_moves_while_mail_arrives() -> Result<()> {
         ensure!(found == 1, "{} to {} was accepted and is there {found} times", mail.token, mail.recipient);
     }
     sieve_works_on(&lab)?;
+    Ok(())
+}
+
+fn new_opens_without_a_restart_and_nobody_starts_old_by_mistake() -> Result<()> {
+    let lab = Lab::start(&LabSpec::pair().ssh_keys_on("new"))?;
+    let rehome = Rehome::install(lab.new(), &mail_only(&Reach::Ssh("old"), &Reach::Local)?)?;
+    rehome.migrate()?;
+    let turns = "journalctl --sync; journalctl -t dovecot -o cat | grep -Eo 'starting up|Killed with|SIGHUP received'";
+    let turns = lab.new().sh(turns)?;
+    let turns: Vec<&str> = turns.lines().rev().take(2).collect();
+    ensure!(turns == ["SIGHUP received", "starting up"], "the last of Dovecot on new, backwards: {turns:?}");
+    ensure!(lab.new().port_is_open(143)? && lab.new().port_is_open(993)?, "Dovecot on new does not listen");
+    // By hand, and after a boot.
+    ensure!(lab.old().sh("systemctl start dovecot.service").is_err(), "Dovecot on old was started by hand");
+    lab.shut_down("old")?;
+    lab.boot("old")?;
+    ensure!(!lab.old().port_is_open(143)?, "Dovecot on old runs after a boot");
+    rehome.expect(0, &["undo", "--yes"])?;
+    ensure!(lab.old().port_is_open(143)?, "Dovecot on old does not run after `undo`");
     Ok(())
 }
 

@@ -2,11 +2,13 @@
 """bulk.py fill USERS MESSAGES         - runs on an old server as root: in place of everybody who is there, so many users with
                                        so many mails in all, the same each time
 bulk.py churn SEED NEW FLAGS GONE      - shares of all mails: so many arrive, get other flags, are deleted
+bulk.py trickle SEED RATE              - so many a second, in turns, until Dovecot has stopped; says "ready" first
 Maildirs as Dovecot's LMTP and IMAP would leave them, but for its own files: written directly, for mails by the hundred thousand."""
-import crypt, os, random, shutil, subprocess, sys
+import crypt, os, random, shutil, subprocess, sys, time
 
 VMAIL, TOP, DOMAIN, PASSWORD = 5000, '/var/vmail', 'example.org', 'secret'
 MAILBOXES = ['', '.Sent', '.Archive', '.Archive.2020', '.Trash']
+EMPTY = ['.Drafts', '.Junk']
 WORDS = ('the of to and in we you for mail server letter order invoice meeting garden summer winter train ticket price answer '
          'question please thanks regards yesterday tomorrow attached number street Monday').split()
 
@@ -64,7 +66,7 @@ def fill(users, messages):
     become_vmail()
     writer = Writer(1, 0)
     boxes = [maildir(number, mailbox) for number in range(users) for mailbox in MAILBOXES]
-    for box in boxes:
+    for box in boxes + [maildir(number, mailbox) for number in range(users) for mailbox in EMPTY]:
         for leaf in ('cur', 'new', 'tmp'):
             os.makedirs(os.path.join(box, leaf))
         if not box.endswith('/'):
@@ -74,27 +76,56 @@ def fill(users, messages):
             writer.write(os.path.join(box, 'cur'), ':2,S')
 
 
+def all_boxes():
+    domain = os.path.join(TOP, DOMAIN)
+    return [os.path.join(domain, user, 'Maildir', mailbox) for user in sorted(os.listdir(domain)) for mailbox in MAILBOXES]
+
+
+def mails_of(box):
+    return [os.path.join(box, leaf, file) for leaf in ('cur', 'new') for file in sorted(os.listdir(os.path.join(box, leaf)))]
+
+
+def change_flags(path):
+    base, _, had = os.path.basename(path).partition(':2,')
+    cur = os.path.join(os.path.dirname(os.path.dirname(path)), 'cur')
+    os.rename(path, os.path.join(cur, '%s:2,%s' % (base, 'S' if 'F' in had else 'FS')))
+
+
 def churn(seed, new, flags, gone):
     become_vmail()
     chance = random.Random(seed)
-    domain = os.path.join(TOP, DOMAIN)
-    boxes = [os.path.join(domain, user, 'Maildir', mailbox) for user in sorted(os.listdir(domain)) for mailbox in MAILBOXES]
-    mails = [os.path.join(box, leaf, file) for box in boxes for leaf in ('cur', 'new') for file in sorted(os.listdir(os.path.join(box, leaf)))]
+    boxes = all_boxes()
+    mails = [mail for box in boxes for mail in mails_of(box)]
     count = len(mails)
     touched = chance.sample(mails, int(count * flags) + int(count * gone))
     for at, path in enumerate(touched):
-        if at < int(count * gone):
-            os.unlink(path)
-            continue
-        base, _, had = os.path.basename(path).partition(':2,')
-        cur = os.path.join(os.path.dirname(os.path.dirname(path)), 'cur')
-        os.rename(path, os.path.join(cur, '%s:2,%s' % (base, 'S' if 'F' in had else 'FS')))
+        os.unlink(path) if at < int(count * gone) else change_flags(path)
     writer = Writer(seed, 1000000 * (1 + seed))
     for _ in range(int(count * new)):
         writer.write(os.path.join(chance.choice(boxes), 'new'), '')
 
 
+def trickle(seed, rate):
+    become_vmail()
+    chance, boxes, done = random.Random(seed), all_boxes(), 0
+    writer = Writer(seed, 1000000 * (1 + seed) + 500000)
+    print('ready', flush=True)
+    while os.path.exists('/run/dovecot/master.pid'):
+        box = chance.choice(boxes)
+        mails = mails_of(box) if done % 3 else []
+        if not mails:
+            writer.write(os.path.join(box, 'new'), '')
+        elif done % 3 == 1:
+            change_flags(chance.choice(mails))
+        else:
+            os.unlink(chance.choice(mails))
+        done += 1
+        time.sleep(1 / rate)
+
+
 if sys.argv[1] == 'fill':
     fill(int(sys.argv[2]), int(sys.argv[3]))
-else:
+elif sys.argv[1] == 'churn':
     churn(int(sys.argv[2]), *map(float, sys.argv[3:6]))
+else:
+    trickle(int(sys.argv[2]), float(sys.argv[3]))

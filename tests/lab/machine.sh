@@ -1,9 +1,12 @@
 #!/bin/bash
 # machine.sh NAME DIR LOWER NETNS  - boots one machine of a lab and becomes its systemd-nspawn.
 # Called by rehome_tests::lab (tests/src/lab/machine.rs), as root, in a mount namespace and a cgroup of its own.
-# DIR/disk holds the overlay's upper and work dirs, DIR/files what is put over the root before it boots.
+# DIR/disk holds the overlay's upper and work dirs, DIR/files what is put over the root before it boots. DIR/disk.img, if it is
+# there, is a file system for DIR/disk, mounted for this machine alone.
 set -euo pipefail
 NAME=$1 DIR=$2 LOWER=$3 NETNS=$4
+[ ! -e "$DIR/disk.img" ] || mount -o loop,noinit_itable "$(readlink -f "$DIR/disk.img")" "$DIR/disk"
+mkdir -p "$DIR/disk/upper" "$DIR/disk/work"
 # index=on: a hard link of the lower layers stays one when it is copied up.
 mount -t overlay -o "lowerdir=$LOWER,upperdir=$DIR/disk/upper,workdir=$DIR/disk/work,index=on" "rehome-lab-$NAME" "$DIR/root"
 umount -l /sys/fs/cgroup                        # v2 only: systemd 256 and later refuse the hybrid layout

@@ -26,7 +26,7 @@ pub(crate) fn apply(phase: &str) -> Result<(), Failure> {
     }
     service::run_closed()?;
     let (rebuilt, milliseconds) = clock::timed(|| {
-        let rebuilt = indexes::rebuild()?;
+        let rebuilt = indexes::rebuild(indexes::Users::Work)?;
         counts::remember_new(&rebuilt.names)?;
         Ok(rebuilt)
     })?;

@@ -18,6 +18,9 @@ const REBUILT: &str = "indexes rebuilt up to";
 /// Users whose mail was copied before Dovecot on new knew them: their accounts come with a later copy.
 const WAITING: &str = "users to be known yet";
 
+/// "yes" where Dovecot on new has quotas, else "no".
+const QUOTAS: &str = "new-has-quotas";
+
 /// "MILLISECONDS USERS" of the last rebuilding while old worked.
 const TOOK: &str = "rebuilding took";
 
@@ -76,8 +79,15 @@ impl Rebuilt {
     }
 }
 
+/// Whether a step is taken while users still work or while they wait: then what is known already is not asked again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Users {
+    Work,
+    Wait,
+}
+
 /// Rebuilds what passes have touched, whichever phase ran them and however they ended. Dovecot on new must run.
-pub(crate) fn rebuild() -> Result<Rebuilt, Failure> {
+pub(crate) fn rebuild(meanwhile: Users) -> Result<Rebuilt, Failure> {
     let TouchedFolders { folders, mark } = touched()?;
     let mut wanted = users_of(&folders);
     wanted.extend(waiting()?);
@@ -97,7 +107,9 @@ pub(crate) fn rebuild() -> Result<Rebuilt, Failure> {
     }
     if !names.is_empty() {
         resync(&names)?;
-        quota(&names)?;
+        if has_quotas(meanwhile)? {
+            quota(&names)?;
+        }
     }
     Ok(Rebuilt { names, mark, waiting })
 }
@@ -143,10 +155,19 @@ fn resync(names: &[String]) -> Result<(), Failure> {
         .hint("`doveadm force-resync -u USER '*'` on new by hand shows more; then run `rehome apply` again"))
 }
 
-fn quota(names: &[String]) -> Result<(), Failure> {
-    if !requests::exec::PLUGINS.on(Side::New).run()?.text().contains("quota") {
-        return Ok(());
+/// As `ahead` saw it last.
+fn has_quotas(meanwhile: Users) -> Result<bool, Failure> {
+    if meanwhile == Users::Wait
+        && let Some(known) = journal::recall_text(QUOTAS)?
+    {
+        return Ok(known == "yes");
     }
+    let has = requests::exec::PLUGINS.on(Side::New).run()?.text().contains("quota");
+    journal::remember(QUOTAS, if has { "yes" } else { "no" })?;
+    Ok(has)
+}
+
+fn quota(names: &[String]) -> Result<(), Failure> {
     for some in names.chunks(AT_ONCE) {
         let results = requests::exec::QUOTA.on(Side::New).run_each(some.iter().map(|name| [name]))?;
         for (name, result) in some.iter().zip(results) {

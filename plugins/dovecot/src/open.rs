@@ -15,9 +15,8 @@ pub(crate) fn preview(forecast: &mut Forecast) -> Result<(), Failure> {
     } else {
         return Ok(());
     }
-    // Dovecot takes up its protocols when it starts.
-    if let Some((stop, start)) = service::stop_takes()?.zip(service::start_takes()?) {
-        forecast.stands_still(stop.saturating_add(start));
+    if let Some(milliseconds) = service::opening_takes()? {
+        forecast.stands_still(milliseconds);
     }
     Ok(())
 }
@@ -25,9 +24,9 @@ pub(crate) fn preview(forecast: &mut Forecast) -> Result<(), Failure> {
 pub(crate) fn apply() -> Result<(), Failure> {
     // Before, not after: from the moment it listens, mail may arrive.
     journal::remember(WAS_OPEN, b"yes")?;
-    let protocols = service::run_open()?;
+    let protocols = service::reload_open()?;
     report::info(&format!("Dovecot on new listens for {protocols}"));
-    Ok(())
+    service::bar_now()
 }
 
 pub(crate) fn verify(found: &mut Findings) -> Result<(), Failure> {

@@ -25,7 +25,7 @@ pub(crate) fn preview(forecast: &mut Forecast) -> Result<(), Failure> {
 
 pub(crate) fn apply() -> Result<(), Failure> {
     service::run_closed()?;
-    let rebuilt = indexes::rebuild()?;
+    let rebuilt = indexes::rebuild(indexes::Users::Wait)?;
     counts::must_match(&rebuilt.names)?;
     rebuilt.remember(None)?;
     let users = rebuilt.names.len();

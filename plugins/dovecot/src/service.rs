@@ -8,9 +8,13 @@ use crate::{CLOSED, OPEN, requests};
 /// What a service may take after its start or stop was answered, in seconds.
 const MOMENT: u32 = 15;
 
+/// What it may take to listen for its protocols after a reload.
+const SOON: u32 = 3;
+
 /// What these took is remembered under these names.
 const STOPPING: &str = "stopping";
 const STARTING: &str = "starting";
+const OPENING: &str = "opening";
 
 pub(crate) fn is_active(side: Side) -> Result<bool, Failure> {
     Ok(requests::exec::ACTIVE.on(side).run()?.text() == "active")
@@ -27,18 +31,30 @@ pub(crate) fn protocols() -> Result<String, Failure> {
     Ok(if text == "none" { String::new() } else { text })
 }
 
-pub(crate) fn stop(side: Side) -> Result<(), Failure> {
-    if !is_active(side)? {
+pub(crate) fn stop_new() -> Result<(), Failure> {
+    if !is_active(Side::New)? {
         return Ok(());
     }
     took::measured(STOPPING, || {
-        requests::exec::STOP.on(side).run()?;
-        if clock::wait_for(MOMENT, || Ok(!is_active(side)?))? {
+        requests::exec::STOP.on(Side::New).run()?;
+        if clock::wait_for(MOMENT, || Ok(!is_active(Side::New)?))? {
             return Ok(());
         }
-        Err(stopped(format!("Dovecot on {side}"), "still runs after it was stopped")
-            .hint(format!("`systemctl status dovecot` on {side} says why")))
+        Err(stopped("Dovecot on new", "still runs after it was stopped")
+            .hint("`systemctl status dovecot` on new says why"))
     })
+}
+
+/// Old's Dovecot lets nobody in any more, and is on its way down: the cold pass waits until it has ended.
+pub(crate) fn stop_old() -> Result<(), Failure> {
+    if !is_active(Side::Old)? {
+        return Ok(());
+    }
+    requests::exec::STOP_OLD.on(Side::Old).run()?;
+    if clock::wait_for(MOMENT, || Ok(!is_active(Side::Old)?))? {
+        return Ok(());
+    }
+    Err(stopped("Dovecot on old", "still runs after it was stopped").hint("`systemctl status dovecot` on old says why"))
 }
 
 fn start_new() -> Result<(), Failure> {
@@ -52,7 +68,7 @@ fn start_new() -> Result<(), Failure> {
     })
 }
 
-/// What a stop takes, as far as it was measured; on either side: before the cutover only new's Dovecot was stopped.
+/// What a stop takes, as far as it was measured: before the cutover only new's Dovecot was stopped.
 pub(crate) fn stop_takes() -> Result<Option<u64>, Failure> {
     took::recall(STOPPING)
 }
@@ -60,6 +76,11 @@ pub(crate) fn stop_takes() -> Result<Option<u64>, Failure> {
 /// The same of a start on new.
 pub(crate) fn start_takes() -> Result<Option<u64>, Failure> {
     took::recall(STARTING)
+}
+
+/// What it takes until a closed Dovecot on new listens; before that was measured: no more than a start.
+pub(crate) fn opening_takes() -> Result<Option<u64>, Failure> {
+    Ok(took::recall(OPENING)?.or(start_takes()?))
 }
 
 /// Dovecot on new runs, and nothing listens: userdb, doveadm and IMAP by hand work, users and Postfix get no connection.
@@ -76,28 +97,74 @@ pub(crate) fn run_closed() -> Result<(), Failure> {
             .hint("dovecot.conf must include conf.d/*.conf, and nothing after that may set `protocols`"));
     }
     journal::forget(OPEN)?;
-    stop(Side::New)?;
+    stop_new()?;
     start_new()?;
     journal::remember(CLOSED, b"yes")
 }
 
-/// Users reach Dovecot on new. Answers what it listens for.
+/// Users reach Dovecot on new, after a restart. Answers what it listens for.
 pub(crate) fn run_open() -> Result<String, Failure> {
     requests::file::CLOSED.on(Side::New).restore()?;
+    let protocols = some_protocols()?;
+    if journal::recall(OPEN)?.is_some() && is_active(Side::New)? {
+        return Ok(protocols);
+    }
+    journal::forget(CLOSED)?;
+    stop_new()?;
+    start_new()?;
+    journal::remember(OPEN, b"yes")?;
+    Ok(protocols)
+}
+
+/// The same without a restart: that takes more than a second, which a Dovecot that stops leaves to its users, and a closed one
+/// has none. Where it does not take up its protocols by itself, it is restarted all the same.
+pub(crate) fn reload_open() -> Result<String, Failure> {
+    if journal::recall(OPEN)?.is_none() && journal::recall(CLOSED)?.is_some() {
+        requests::file::CLOSED.on(Side::New).restore()?;
+        journal::forget(CLOSED)?;
+        // Users wait: what they can reach is looked at afterwards.
+        let ((), milliseconds) = clock::timed(|| match requests::exec::RELOAD.on(Side::New).run() {
+            Err(failure) if !matches!(failure, Failure::EndedBadly(_)) => Err(failure),
+            _ => Ok(()),
+        })?;
+        let protocols = some_protocols()?;
+        match clock::wait_for(SOON, || serves(&protocols)) {
+            Ok(true) => {
+                took::remember(OPENING, milliseconds)?;
+                journal::remember(OPEN, b"yes")?;
+                return Ok(protocols);
+            }
+            Ok(false) | Err(Failure::EndedBadly(_)) => {}
+            Err(failure) => return Err(failure),
+        }
+    }
+    run_open()
+}
+
+fn some_protocols() -> Result<String, Failure> {
     let protocols = protocols()?;
     if protocols.is_empty() {
         return Err(stopped("Dovecot on new", "has no protocols: nobody could reach it").hint(
             "`doveconf protocols` on new should list imap and lmtp; are dovecot-imapd and dovecot-lmtpd installed?",
         ));
     }
-    if journal::recall(OPEN)?.is_some() && is_active(Side::New)? {
-        return Ok(protocols);
-    }
-    journal::forget(CLOSED)?;
-    stop(Side::New)?;
-    start_new()?;
-    journal::remember(OPEN, b"yes")?;
     Ok(protocols)
+}
+
+/// Whether each of these protocols has a service: Dovecot knows one only once it listens for it.
+fn serves(protocols: &str) -> Result<bool, Failure> {
+    let services = requests::exec::SERVICES.on(Side::New).run()?.text();
+    let names: Vec<&str> = services.lines().filter_map(|line| line.split('\t').next()).collect();
+    let is_served = |protocol| names.contains(&if protocol == "sieve" { "managesieve" } else { protocol });
+    Ok(protocols.split_whitespace().all(is_served))
+}
+
+/// Old's Dovecot is masked, as a file: this tells its systemd, so that nobody starts it there by mistake.
+pub(crate) fn bar_now() -> Result<(), Failure> {
+    if is_barred()? && requests::exec::LOADED.on(Side::Old).run()?.text() != "LoadState=masked" {
+        requests::exec::BAR_NOW.on(Side::Old).run()?;
+    }
+    Ok(())
 }
 
 /// For the parts that leave Dovecot on new running.

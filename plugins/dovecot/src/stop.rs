@@ -1,5 +1,5 @@
 //! `part = "stop"`: mail stops. First what users of old see is counted, while they still work; then new stops, where nobody
-//! reads, and old last: only from that moment on are users without mail. A reboot does not bring it back.
+//! reads, and old last: only from that moment on are users without mail. A reboot does not bring it back: it is barred before.
 
 use rehome_sdk::prelude::*;
 
@@ -29,23 +29,20 @@ pub(crate) fn apply() -> Result<(), Failure> {
     let is_active = service::is_active(Side::Old)?;
     if is_active {
         counts::remember_old()?;
-    }
-    service::stop(Side::New)?;
-    if is_active {
-        service::stop(Side::Old)?;
     } else if !counts::are_remembered()? {
         report::warning("Dovecot on old was stopped before rehome could count its mailboxes");
     }
+    service::stop_new()?;
+    // First, so that at no moment a reboot brings it back, and so that users do not wait for it.
     if !service::is_barred()? {
         requests::exec::BAR.on(Side::Old).run()?;
+        if !service::is_barred()? {
+            return Err(stopped("Dovecot on old", "is not masked, and runs as before").hint(
+                "is there a dovecot.service of your own in /etc/systemd/system of old? It cannot be masked: disable it by hand",
+            ));
+        }
     }
-    // The unit is unloaded while it is masked: looked at again, both at once.
-    if service::is_barred()? && !service::is_active(Side::Old)? {
-        return Ok(());
-    }
-    Err(stopped("Dovecot on old", "is not both stopped and masked").hint(
-        "is there a dovecot.service of your own in /etc/systemd/system of old? It cannot be masked: disable it by hand",
-    ))
+    service::stop_old()
 }
 
 pub(crate) fn verify(found: &mut Findings) -> Result<(), Failure> {

@@ -11,6 +11,10 @@ mod repeated;
 
 const JOHN: &str = "john@example.org";
 
+/// What Dovecot on new says it runs, open and closed.
+const RUNS_OPEN: &str = "name\tprocess_count\nlmtp\t0\nimap\t0\nimap-login\t0\nmanagesieve\t0\nauth\t1\n";
+const RUNS_CLOSED: &str = "name\tprocess_count\nauth\t1\n";
+
 fn part(part: &str) -> Value {
     json!({ "part": part })
 }
@@ -33,6 +37,8 @@ fn host() -> Host {
     host.exec("enabled", Side::Old).says("enabled\n");
     host.exec("protocols", Side::New).says("imap lmtp\n");
     host.exec("plugins", Side::New).says("\n");
+    host.exec("services", Side::New).says(RUNS_OPEN);
+    host.exec("loaded", Side::Old).says("LoadState=loaded\n").says("LoadState=masked\n");
     host.touched("mail").gives(vec![b"example.org/john/Maildir/.Sent".to_vec()]);
     host
 }
@@ -130,13 +136,13 @@ fn without_a_working_list_of_users_the_database_says_who_they_are() {
 }
 
 #[test]
-fn stop_counts_then_stops_then_bars_old() {
+fn stop_counts_then_bars_then_stops_old() {
     let mut host = host();
     active(&mut host, Side::New, &["active", "inactive"]);
     active(&mut host, Side::Old, &["active", "active", "inactive"]);
     host.exec("enabled", Side::Old).anew().says("enabled").says("masked");
     host.apply::<Dovecot>(part("stop")).unwrap();
-    assert_eq!(host.effects(), ["exec.stop on new", "exec.stop on old", "exec.bar on old"]);
+    assert_eq!(host.effects(), ["exec.stop on new", "exec.bar on old", "exec.stop-old on old"]);
     let calls = host.calls();
     let at = |text: &str| calls.iter().position(|call| call.starts_with(text)).unwrap();
     assert!(at("exec.counts on old") < at("exec.stop on new"), "users of old are counted while they work: {calls:?}");
@@ -154,9 +160,18 @@ fn stop_counts_then_stops_then_bars_old() {
 fn a_dovecot_that_does_not_stop_is_not_taken_for_stopped() {
     let mut host = host();
     active(&mut host, Side::New, &["inactive"]);
+    host.exec("enabled", Side::Old).anew().says("enabled").says("masked");
     let why = host.apply::<Dovecot>(part("stop")).unwrap_err().words();
     assert!(why.contains("still runs"), "{why}");
-    assert!(!host.effects().contains(&"exec.bar on old".to_string()));
+}
+
+#[test]
+fn a_dovecot_that_cannot_be_barred_is_not_stopped() {
+    let mut host = host();
+    active(&mut host, Side::New, &["inactive"]);
+    let why = host.apply::<Dovecot>(part("stop")).unwrap_err().words();
+    assert!(why.contains("is not masked, and runs as before"), "{why}");
+    assert_eq!(host.effects(), ["exec.bar on old"]);
 }
 
 /// After `stop` with John's and Jane's counts remembered; new is closed and stopped.
@@ -223,12 +238,13 @@ fn what_a_user_deleted_after_the_count_is_not_missing() {
 }
 
 #[test]
-fn open_restores_the_file_restarts_and_is_verified_for_everybody() {
+fn open_restores_the_file_reloads_and_is_verified_for_everybody() {
     let mut host = after_stop(5, 7);
-    host.exec("protocols", Side::New).anew().says("imap lmtp");
-    active(&mut host, Side::New, &["active", "inactive", "active"]);
+    host.exec("protocols", Side::New).anew().says("imap lmtp sieve");
+    host.exec("services", Side::New).anew().says(RUNS_CLOSED).says(RUNS_OPEN);
+    active(&mut host, Side::New, &["active"]);
     host.apply::<Dovecot>(part("open")).unwrap();
-    assert_eq!(host.effects(), ["file.closed on new restore", "exec.stop on new", "exec.start on new"]);
+    assert_eq!(host.effects(), ["file.closed on new restore", "exec.reload on new", "exec.bar-now on old"]);
     let found = host.verify::<Dovecot>(part("open")).unwrap();
     assert!(found.iter().all(|finding| finding.severity == Severity::Ok), "{found:?}");
     assert_eq!(found[1].text, "all 2 of 2 users hold what they held on old");
@@ -237,6 +253,27 @@ fn open_restores_the_file_restarts_and_is_verified_for_everybody() {
     host.forget_calls();
     host.apply::<Dovecot>(part("open")).unwrap();
     assert_eq!(host.effects(), ["file.closed on new restore"]);
+}
+
+#[test]
+fn a_dovecot_that_does_not_reload_or_does_not_say_what_it_runs_is_restarted() {
+    let restarted = |prepare: fn(&mut Host)| {
+        let mut host = after_stop(3, 7);
+        host.exec("protocols", Side::New).anew().says("imap lmtp");
+        active(&mut host, Side::New, &["active", "inactive", "active"]);
+        prepare(&mut host);
+        host.apply::<Dovecot>(part("open")).unwrap();
+        let effects = host.effects();
+        assert!(effects[1].starts_with("exec.reload"), "{effects:?}");
+        assert_eq!(effects[3..5], ["exec.stop on new", "exec.start on new"], "{effects:?}");
+        assert_eq!(host.remembered("new-runs-open").as_deref(), Some("yes"));
+    };
+    restarted(|host| _ = host.exec("services", Side::New).anew().says(RUNS_CLOSED));
+    restarted(|host| _ = host.exec("services", Side::New).anew().ends(64, "", "unknown command"));
+    restarted(|host| {
+        host.exec("reload", Side::New).anew().ends(1, "", "Job for dovecot.service failed");
+        host.exec("services", Side::New).anew().says(RUNS_CLOSED);
+    });
 }
 
 #[test]

@@ -14,13 +14,31 @@ pub(crate) fn compare(pass: Pass) -> Result<Comparison, Failure> {
     }
 }
 
-/// Whether Dovecot runs there. A side that is a folder runs nothing.
-pub(crate) fn is_active(side: Side) -> Result<bool, Failure> {
+/// How far Dovecot is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Runs {
+    Yes,
+    /// on its way down: it lets nobody in any more
+    Stopping,
+    No,
+}
+
+/// A side that is a folder runs nothing.
+pub(crate) fn runs(side: Side) -> Result<Runs, Failure> {
     match requests::exec::ACTIVE.on(side).run() {
-        Ok(output) => Ok(matches!(output.text().as_str(), "active" | "activating" | "reloading" | "deactivating")),
-        Err(Failure::Unsupported(_)) => Ok(false),
+        Ok(output) => Ok(match output.text().as_str() {
+            "active" | "activating" | "reloading" => Runs::Yes,
+            "deactivating" => Runs::Stopping,
+            _ => Runs::No,
+        }),
+        Err(Failure::Unsupported(_)) => Ok(Runs::No),
         Err(failure) => Err(failure),
     }
+}
+
+/// Whether Dovecot runs there, if only for a moment more.
+pub(crate) fn is_active(side: Side) -> Result<bool, Failure> {
+    Ok(runs(side)? != Runs::No)
 }
 
 /// "12 missing on new (4.5 MB), 3 only on new, 1 different".

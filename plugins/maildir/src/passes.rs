@@ -6,10 +6,14 @@ use rehome_sdk::files::SyncReport;
 use rehome_sdk::prelude::*;
 use rehome_sdk::{amount, bytes, span};
 
-use crate::{Config, look, mail, requests};
+use crate::look::{self, Runs};
+use crate::{Config, mail, requests};
 
 /// Mail has stopped: a pass that finds nothing to do comes soon, or something still writes.
 const COLD_PASSES: u64 = 3;
+
+/// systemd kills what has not ended by itself after 90 s (systemd-system.conf(5), DefaultTimeoutStopSec).
+const STOPPING: u64 = 120_000;
 
 /// The last pass, as it was measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,30 +98,58 @@ fn tell_the_end(ctx: &Context<Config>, converged: bool, report: &SyncReport) {
 
 /// The cold pass, repeated until one finds nothing to do: a delivery that was under way when Dovecot stopped ends after the
 /// first one has listed its folder. That costs a look at what changed, not at all the mail; `verify` compares everything.
+/// A Dovecot on old that is on its way down takes a second or more: meanwhile a pass brings what there is already.
 pub(crate) fn cold(ctx: &Context<Config>) -> Result<(), Failure> {
-    for side in SIDES {
-        if look::is_active(side)? {
-            return Err(stopped(
-                format!("Dovecot on {side}"),
-                "runs, and the cold pass needs it stopped on both sides",
-            )
-            .hint("a phase of the component `dovecot` with part = \"stop\" comes before this one"));
+    if look::is_active(Side::New)? {
+        return Err(still_runs(Side::New));
+    }
+    let mut number = 0;
+    match look::runs(Side::Old)? {
+        Runs::Yes => return Err(still_runs(Side::Old)),
+        Runs::No => {}
+        Runs::Stopping => {
+            number += 1;
+            say(number, &requests::sync::COLD.run()?);
+            until_old_has_stopped()?;
         }
     }
-    let mut last = requests::sync::COLD.run()?;
-    say(1, &last);
-    let mut number = 1;
-    while !changed_nothing(&last) && number < COLD_PASSES {
+    let most = number + COLD_PASSES;
+    loop {
         number += 1;
-        last = requests::sync::COLD.run()?;
+        let last = requests::sync::COLD.run()?;
         say(number, &last);
+        if changed_nothing(&last) {
+            return Last::remember(&ctx.config, &last);
+        }
+        if number == most {
+            let text = format!("pass {number} of the cold pass still found changes: {}", words(&last));
+            return Err(stopped(mail(ctx), text).hint(
+                "something still writes below the mail folder of old or new: stop it, and run `rehome apply` again",
+            ));
+        }
     }
-    if changed_nothing(&last) {
-        return Last::remember(&ctx.config, &last);
+}
+
+fn still_runs(side: Side) -> Failure {
+    stopped(format!("Dovecot on {side}"), "runs, and the cold pass needs it stopped on both sides")
+        .hint("a phase of the component `dovecot` with part = \"stop\" comes before this one")
+}
+
+/// Users wait: it is looked at often.
+fn until_old_has_stopped() -> Result<(), Failure> {
+    let begun = clock::elapsed();
+    loop {
+        match look::runs(Side::Old)? {
+            Runs::No => return Ok(()),
+            Runs::Yes => return Err(still_runs(Side::Old)),
+            Runs::Stopping if clock::elapsed() - begun > STOPPING => {
+                let text = format!("was told to stop, and has not ended within {}", span(STOPPING));
+                return Err(stopped("Dovecot on old", text)
+                    .hint("`systemctl status dovecot` on old says what it waits for; then run `rehome apply` again"));
+            }
+            Runs::Stopping => clock::sleep(20)?,
+        }
     }
-    let text = format!("pass {number} of the cold pass still found changes: {}", words(&last));
-    Err(stopped(mail(ctx), text)
-        .hint("something still writes below the mail folder of old or new: stop it, and run `rehome apply` again"))
 }
 
 fn changes(report: &SyncReport) -> u64 {

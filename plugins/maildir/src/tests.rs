@@ -148,6 +148,32 @@ fn a_cold_pass_that_never_settles_stops_and_is_not_done() {
 }
 
 #[test]
+fn while_dovecot_on_old_is_on_its_way_down_a_pass_brings_what_there_is_and_another_one_follows() {
+    let mut host = host();
+    let ends = |host: &mut Host, last: &str| {
+        host.exec("active", Side::Old)
+            .anew()
+            .ends(3, "deactivating\n", "")
+            .ends(3, "deactivating\n", "")
+            .ends(3, last, "");
+    };
+    ends(&mut host, "inactive\n");
+    host.sync("cold").gives(report(0));
+    host.apply::<Maildir>(cold()).unwrap();
+    let calls: Vec<String> = host.calls().into_iter().filter(|call| !call.ends_with("on new")).collect();
+    let look = "exec.active on old";
+    assert_eq!(calls, [look, "sync.cold", look, look, "sync.cold"], "what the first one found proves nothing");
+
+    // One that never ends is not taken for stopped.
+    let mut host = self::host();
+    host.exec("active", Side::Old).anew().ends(3, "deactivating\n", "");
+    host.each_takes(1000);
+    let why = host.apply::<Maildir>(cold()).unwrap_err().words();
+    assert!(why.contains("has not ended within"), "{why}");
+    assert_eq!(host.effects(), ["sync.cold"]);
+}
+
+#[test]
 fn a_cold_pass_refuses_while_dovecot_runs() {
     let mut host = host();
     host.exec("active", Side::New).anew().says("active\n");

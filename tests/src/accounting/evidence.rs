@@ -131,7 +131,9 @@ impl Downtime {
 /// # Errors
 /// One of the two lines is not there: then nothing is known.
 pub fn downtime(old: &str, new: &str) -> Result<Downtime> {
-    let stopped = moments(old, |text| text.contains("Killed with signal 15")).max();
+    // Those of its processes that outlive the master for a moment are killed after it, and say the same.
+    let is_stop = |text: &str| text.starts_with("master: ") && text.contains("Killed with signal 15");
+    let stopped = moments(old, is_stop).max();
     let stopped = stopped.context("the old Dovecot's journal does not say that it was stopped")?;
     let is_login = |text: &str| text.contains("imap-login: ") && text.contains("Login: user=<");
     let back = moments(new, is_login).filter(|moment| *moment > stopped).min();

@@ -205,7 +205,8 @@ fn a_report_of_failure_is_told_from_one_of_delay_and_from_a_mail() {
 fn downtime_is_from_the_old_stop_to_the_next_login_on_new() {
     let line = |at: u64, text: &str| format!("{{\"__REALTIME_TIMESTAMP\":\"{at}000000\",\"MESSAGE\":\"{text}\"}}\n");
     let login = "imap-login: Login: user=<anna@example.org>, method=PLAIN";
-    let old = line(100, "master: Warning: Killed with signal 15 (by pid=1 uid=0 code=kill)");
+    let killed = |process: &str| format!("{process}: Warning: Killed with signal 15 (by pid=1 uid=0 code=kill)");
+    let old = format!("{}{}", line(100, &killed("master")), line(101, &killed("auth")));
     let new = format!("{}{}{}", line(90, login), line(130, login), line(140, login));
     assert_eq!(downtime(&old, &new).ok().map(Downtime::seconds), Some(30.0));
     assert!(downtime(&old, &line(90, login)).is_err(), "a login of before is none");

@@ -14,6 +14,7 @@ use std::sync::OnceLock;
 pub const PACKAGES: &[&str] = &[
     "acl",
     "ca-certificates",
+    "e2fsprogs",
     "iproute2",
     "knot",
     "knot-dnsutils",

@@ -18,6 +18,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// Where the run folders are.
 const LABS: &str = "/run/rehome-lab";
 
+/// In a machine's run folder: a link to the file that its disk is in, if that is not in memory.
+pub(super) const IMAGE: &str = "disk.img";
+
 /// What a run folder says about its lab (`state.json`).
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct State {
@@ -174,8 +177,8 @@ pub(super) fn take_down(id: &str) -> Result<()> {
     done.with_context(|| format!("lab {id} is not wholly gone"))
 }
 
-/// Empties and unmounts the machines' disks that are mounts. Emptied first: another lab's mount namespace may hold a copy
-/// of the mount, which would keep the memory, or the files.
+/// Empties and unmounts the machines' disks that are mounts, and removes those that are files. Emptied first: another lab's mount namespace may hold a copy
+/// of the mount, which would keep the memory.
 fn release_disks(folder: &Path) -> Result<()> {
     let mounts = fs::read_to_string("/proc/self/mounts")?;
     let below = format!("{}/", folder.display());
@@ -184,6 +187,11 @@ fn release_disks(folder: &Path) -> Result<()> {
             remove_tree(&entry.path())?;
         }
         run(Command::new("umount").args(["--lazy", mount]))?;
+    }
+    for machine in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if let Ok(image) = fs::read_link(machine.path().join(IMAGE)) {
+            remove_tree(&image)?;
+        }
     }
     Ok(())
 }

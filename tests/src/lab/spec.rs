@@ -25,9 +25,11 @@ pub struct LabSpec {
 pub enum Disk {
     /// In memory, at most so many MiB for each machine: fast, and the size of its "disk".
     Memory(u32),
-    /// In this folder, which must exist, on a real disk: for large trees, and where caches and syncing must cost something.
-    /// What it holds goes away with the lab, the folder itself does not.
-    Folder(PathBuf),
+    /// On a real disk, in this folder, which must exist: a file system of so many MiB for each machine, in a file. For large
+    /// trees, and where caches and syncing must cost something. Each is blank, so that no machine pays for files that another
+    /// has deleted (ext4 leaves their inodes alone for minutes, and looks through them whenever a file is made). The files go
+    /// away with the lab, the folder itself does not.
+    Images(PathBuf, u64),
 }
 
 /// One machine.

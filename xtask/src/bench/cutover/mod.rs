@@ -2,7 +2,7 @@
 //! machine of its own from the same old server, and the floor below both.
 //! `world.rs` is the lab and what happens in it before each run, `ways.rs` the ways through a cutover.
 
-mod knock;
+mod beside;
 mod ways;
 mod world;
 
@@ -41,6 +41,9 @@ pub struct CutoverArgs {
     /// The components that go with it
     #[arg(long, value_name = "DIR", requires = "rehome")]
     components: Option<PathBuf>,
+    /// Where to write all events of rehome's last cutover, a line each, with `at`: microseconds since 1970
+    #[arg(long, value_name = "FILE")]
+    events: Option<PathBuf>,
     /// One JSON object a row
     #[arg(long)]
     json: bool,
@@ -50,6 +53,8 @@ pub struct CutoverArgs {
 enum Peer {
     /// stop, rsync, start, force-resync, by hand
     Guide,
+    /// the same, with one more rsync just before the first stop
+    GuideAgain,
     /// `doveadm backup`, Dovecot's own; its first copy takes a second for some hundred mails
     Backup,
 }
@@ -58,6 +63,7 @@ impl Peer {
     fn way(self) -> Way {
         match self {
             Peer::Guide => Way::Guide,
+            Peer::GuideAgain => Way::GuideAgain,
             Peer::Backup => Way::Backup,
         }
     }
@@ -65,6 +71,7 @@ impl Peer {
     fn name(self) -> &'static str {
         match self {
             Peer::Guide => "the guide by hand",
+            Peer::GuideAgain => "the guide, with one more rsync just before",
             Peer::Backup => "doveadm backup",
         }
     }
@@ -73,8 +80,13 @@ impl Peer {
 impl CutoverArgs {
     /// What to type to have these figures again.
     fn command(&self) -> String {
-        let backup = if self.peers.contains(&Peer::Backup) { " --peers guide,backup" } else { "" };
-        format!("cargo xtask bench cutover --messages {} --pairs {}{backup}", self.messages, self.pairs)
+        let mut command = format!("cargo xtask bench cutover --messages {} --pairs {}", self.messages, self.pairs);
+        if self.peers != [Peer::Guide] {
+            let words = self.peers.iter().filter_map(Peer::to_possible_value);
+            let words: Vec<String> = words.map(|word| word.get_name().to_string()).collect();
+            command += &format!(" --peers {}", words.join(","));
+        }
+        command
     }
 }
 
@@ -88,7 +100,7 @@ pub fn run(args: &CutoverArgs) -> anyhow::Result<()> {
     let mut results = Results::open(Run::now(&args.command(), &scratch.folder)?)?;
 
     let world = World::make(&scratch.folder, args.messages)?;
-    let ways = Ways::prepare(&world, &built)?;
+    let ways = Ways::prepare(&world, &built, args.events.clone())?;
     let mut turns = vec![Way::Ours, Way::Floor];
     turns.extend(args.peers.iter().map(|peer| peer.way()));
     let mut figures = Figures::default();
@@ -195,6 +207,7 @@ mod tests {
             folder: None,
             rehome: None,
             components: None,
+            events: None,
             json: true,
         };
         let row = Figures(took.into()).row(&args, Peer::Guide).unwrap_or_else(|error| panic!("{error:#}"));

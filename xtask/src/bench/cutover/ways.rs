@@ -1,7 +1,9 @@
 //! The ways through a cutover. Each begins with old at work and its own copy up to date; then mail changes, caches are
-//! dropped, and downtime is from the old Dovecot's stop to the first login on new, as both journals say.
+//! dropped, mail changes on until old has stopped, and downtime is from the old Dovecot's stop to the first login on new, as both
+//! journals say.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Context, ensure};
@@ -10,7 +12,7 @@ use rehome_tests::harness::eventually;
 use rehome_tests::lab::Machine;
 use rehome_tests::rehome::{Built, Event, Reach, Rehome, mail_only};
 
-use super::knock::Knock;
+use super::beside::{Somebody, knock};
 use super::world::{CLOSE, REOPEN, USER, World};
 
 /// One way.
@@ -22,6 +24,8 @@ pub enum Way {
     Floor,
     /// The guide's commands, on twin.
     Guide,
+    /// The same, with one more rsync just before the first stop.
+    GuideAgain,
     /// `doveadm backup`, Dovecot's own copy from server to server, into a place of its own on twin.
     Backup,
 }
@@ -43,6 +47,8 @@ struct Span {
 pub struct Ways<'a> {
     world: &'a World,
     rehome: Rehome<'a>,
+    /// where the events of our last cutover are written
+    kept: Option<PathBuf>,
 }
 
 /// Tells knock.py on twin that the guide's commands are done.
@@ -52,11 +58,11 @@ const MARK: &str = "mark() { echo \"$1 $(date +%s%6N)\"; }; mark begin";
 
 impl<'a> Ways<'a> {
     /// Installs rehome on new, and gives twin the accounts that rehome brings to new itself.
-    pub fn prepare(world: &'a World, built: &Built) -> anyhow::Result<Self> {
+    pub fn prepare(world: &'a World, built: &Built, kept: Option<PathBuf>) -> anyhow::Result<Self> {
         let plan = mail_only(&Reach::Ssh("old"), &Reach::Local)?;
         let rehome = Rehome::install_built(built, world.lab.new(), &plan)?;
         world.lab.twin().sh("ssh old mysqldump mailserver | mysql mailserver")?;
-        Ok(Self { world, rehome })
+        Ok(Self { world, rehome, kept })
     }
 
     pub fn go(&self, way: Way) -> anyhow::Result<Measured> {
@@ -64,7 +70,8 @@ impl<'a> Ways<'a> {
         match way {
             Way::Ours => self.ours(),
             Way::Floor => self.floor(),
-            Way::Guide => self.guide(),
+            Way::Guide => self.guide(false),
+            Way::GuideAgain => self.guide(true),
             Way::Backup => self.backup(),
         }
     }
@@ -78,24 +85,40 @@ impl<'a> Ways<'a> {
         std::thread::sleep(Duration::from_secs(3));
         self.rehome.expect(0, &["apply", "--again", "mail-hot"])?;
         self.rehome.expect(0, &["answer", "downtime", "go-on", "yes"])?;
-        self.before()?;
-        let knock = Knock::at(new, USER, None)?;
+        let changes = self.before()?;
+        let login = knock(new, USER, None)?;
         let events = self.rehome.events(&["apply"])?;
-        knock.wait()?;
+        login.wait()?;
+        changes.wait()?;
+        self.keep(&events)?;
         let measured = self.measured(new, &phases(&events)?)?;
         self.world.must_be_moved_to(new)?;
         Ok(measured)
     }
 
-    fn guide(&self) -> anyhow::Result<Measured> {
+    fn keep(&self, events: &[Event]) -> anyhow::Result<()> {
+        let Some(path) = &self.kept else { return Ok(()) };
+        let mut text = String::new();
+        for event in events {
+            let mut fields = event.fields.clone();
+            fields["at"] = micros(event)?.into();
+            text += &format!("{fields}\n");
+        }
+        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    fn guide(&self, again: bool) -> anyhow::Result<Measured> {
         let twin = self.world.lab.twin();
         twin.sh("systemctl start dovecot")?;
         const RSYNC: &str = "rsync -a --delete old:/var/vmail/ /var/vmail/";
         // The second finds what changed during the first: nothing here, but so it is done.
         twin.sh(&format!("{RSYNC} && {RSYNC}"))?;
-        self.before()?;
+        let changes = self.before()?;
         twin.sh(&format!("rm -f {OPEN}"))?;
-        let knock = Knock::at(twin, USER, Some(OPEN))?;
+        if again {
+            twin.sh(RSYNC)?;
+        }
+        let login = knock(twin, USER, Some(OPEN))?;
         let script = format!(
             "{MARK}
              ssh old systemctl stop dovecot; mark stop-old
@@ -106,7 +129,8 @@ impl<'a> Ways<'a> {
              touch {OPEN}"
         );
         let said = twin.sh(&script)?;
-        knock.wait()?;
+        login.wait()?;
+        changes.wait()?;
         let measured = self.measured(twin, &marks(&said)?)?;
         self.world.must_be_moved_to(twin)?;
         Ok(measured)
@@ -118,15 +142,16 @@ impl<'a> Ways<'a> {
         let twin = self.world.lab.twin();
         let copy = format!("doveadm {STORE} backup -R -A remote:root@old");
         twin.sh(&format!("install -d -o vmail -g vmail /var/backup; {CLOSE}; {copy}; {copy}"))?;
-        self.before()?;
-        let knock = Knock::at(twin, USER, None)?;
+        self.world.churn()?;
+        self.world.drop_caches()?;
+        let login = knock(twin, USER, None)?;
         let said = twin.sh(&format!(
             "{MARK}
              ssh old '{CLOSE}'; mark close-old
              {copy}; mark backup
              {REOPEN}; mark open"
         ))?;
-        knock.wait()?;
+        login.wait()?;
         let measured = self.measured(twin, &marks(&said)?)?;
         let status = "-f tab mailbox status -A messages '*' | LC_ALL=C sort | sha256sum";
         let old = self.world.old().sh(&format!("doveadm {status}"))?;
@@ -138,19 +163,22 @@ impl<'a> Ways<'a> {
     fn floor(&self) -> anyhow::Result<Measured> {
         let twin = self.world.lab.twin();
         twin.sh("systemctl stop dovecot.socket dovecot.service")?;
-        self.before()?;
-        let knock = Knock::at(twin, USER, None)?;
+        let changes = self.before()?;
+        let login = knock(twin, USER, None)?;
         let said = twin.sh("mark() { echo \"$1 $(date +%s%6N)\"; }
              mark begin
              ssh old systemctl stop dovecot; mark stop-old
              systemctl start dovecot; mark start")?;
-        knock.wait()?;
+        login.wait()?;
+        changes.wait()?;
         self.measured(twin, &marks(&said)?)
     }
 
-    fn before(&self) -> anyhow::Result<()> {
+    /// What comes before a cutover; mail changes on from here until old's Dovecot has stopped.
+    fn before(&self) -> anyhow::Result<Somebody> {
         self.world.churn()?;
-        self.world.drop_caches()
+        self.world.drop_caches()?;
+        self.world.trickle()
     }
 
     fn measured(&self, new: &Machine, spans: &[Span]) -> anyhow::Result<Measured> {
@@ -182,12 +210,17 @@ fn parts(downtime: Downtime, spans: &[Span]) -> BTreeMap<String, f64> {
     parts
 }
 
+/// When it was heard, in microseconds since 1970.
+fn micros(event: &Event) -> anyhow::Result<u64> {
+    Ok(u64::try_from(event.heard.duration_since(UNIX_EPOCH)?.as_micros())?)
+}
+
 /// The phases of the cutover stage, from the events of `apply`.
 fn phases(events: &[Event]) -> anyhow::Result<Vec<Span>> {
     let mut began: BTreeMap<&str, u64> = BTreeMap::new();
     let mut spans = Vec::new();
-    for Event { heard, fields } in events {
-        let at = u64::try_from(heard.duration_since(UNIX_EPOCH)?.as_micros())?;
+    for event @ Event { fields, .. } in events {
+        let at = micros(event)?;
         let phase = fields["phase"].as_str().unwrap_or_default();
         match fields["event"].as_str() {
             Some("phase-began") if fields["stage"] == "cutover" => {

@@ -9,6 +9,8 @@ use anyhow::{Context, ensure};
 use rehome_tests::harness::eventually;
 use rehome_tests::lab::{Disk, Lab, LabSpec, Machine};
 
+use super::beside::{Somebody, trickle};
+
 const USERS: &str = "100";
 /// One of them (`tests/lab/bulk.py`).
 pub const USER: (&str, &str) = ("user042@example.org", "secret");
@@ -17,6 +19,9 @@ pub const CLOSE: &str = "echo protocols = > /etc/dovecot/conf.d/zz-closed.conf; 
 pub const REOPEN: &str = "rm -f /etc/dovecot/conf.d/zz-closed.conf; systemctl restart dovecot";
 /// Of all mails, before each run: new, with other flags, gone.
 const CHURN: [&str; 3] = ["0.005", "0.01", "0.003"];
+
+/// Mails a second that arrive, get other flags or go, in turns, from then on until old has stopped.
+const RATE: f64 = 0.5;
 
 pub struct World {
     pub lab: Lab,
@@ -27,7 +32,9 @@ impl World {
     /// With the machines' disks in this folder, which must outlive it.
     pub fn make(disks: &Path, messages: u64) -> anyhow::Result<Self> {
         let spec = LabSpec::pair().with_twin().ssh_keys_on("new").ssh_keys_on("twin");
-        let lab = Lab::start(&spec.disk(Disk::Folder(disks.to_path_buf())))?;
+        // A mail takes 6 KiB, and there may be a second copy of it (`doveadm backup`); the rest is for the system and churn.
+        let mib = messages / 64 + 3072;
+        let lab = Lab::start(&spec.disk(Disk::Images(disks.to_path_buf(), mib)))?;
         let world = Self { lab, churned: Cell::new(0) };
         let begun = Instant::now();
         world.old().python("bulk.py", &["fill", USERS, &messages.to_string()], b"")?;
@@ -55,6 +62,11 @@ impl World {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         self.old().python("bulk.py", &words, b"")?;
         self.look()
+    }
+
+    /// What goes on during each run.
+    pub fn trickle(&self) -> anyhow::Result<Somebody> {
+        trickle(self.old(), self.churned.get(), RATE)
     }
 
     /// Dovecot on old sees all mailboxes: mail that it delivers itself has UIDs at once.

@@ -31,12 +31,13 @@ const CUTOVER: &str = "
 ## Downtime: `cargo xtask bench cutover`
 
 Debian 11 to Debian 12 in the lab, 100 users, mail on a disk, caches dropped. Before each run the copies are brought up to date, then
-0.5 % of all mails arrive, 1 % get other flags, 0.3 % are deleted. Downtime: from the old Dovecot's stop to the first IMAP login
-on new, as both Dovecots' journals say. *ours*: the cutover stage of the example plan's phases for accounts and mail. *the guide by
-hand*: `systemctl stop dovecot` on both, `rsync -a --delete` over ssh, `systemctl start dovecot`, `doveadm force-resync -A '*'` (the
-guide has it before the start, where it fails), then users log in. *doveadm backup*: both Dovecots closed to users and running,
-`doveadm backup -R -A` over ssh, new opened. *floor*: old's stop and new's start with nothing in
-between: nobody moves it, so the ratio is that of what is above it.
+0.5 % of all mails arrive, 1 % get other flags, 0.3 % are deleted; one more in two seconds does so until old has stopped. Downtime:
+from the old Dovecot's stop to the first IMAP login on new, as both Dovecots' journals say. *ours*: the cutover stage of the example
+plan's phases for accounts and mail. *the guide by hand*: `systemctl stop dovecot` on both, `rsync -a --delete` over ssh, `systemctl
+start dovecot`, `doveadm force-resync -A '*'` (the guide has it before the start, where it fails), then users log in. *one more rsync
+just before*: while users still work, as ours does by itself, so that those commands find caches warm and little to copy. *doveadm
+backup*: both Dovecots closed to users and running, `doveadm backup -R -A` over ssh, new opened, and nothing else changes meanwhile.
+*floor*: old's stop and new's start with nothing in between: nobody moves it, so the ratio is that of what is above it.
 
 ![downtime by messages](cutover.svg)
 ";
