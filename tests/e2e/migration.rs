@@ -20,6 +20,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         rehome_runs_on_a_third_machine,
         rehome_goes_through_sudo_where_root_may_not_log_in,
         a_server_whose_dovecot_cannot_list_its_users_moves_all_the_same,
+        passes_on_a_quiet_server_copy_nothing,
         new_opens_without_a_restart_and_nobody_starts_old_by_mistake
     ]
 }
@@ -146,6 +147,34 @@ fn new_opens_without_a_restart_and_nobody_starts_old_by_mistake() -> Result<()> 
     ensure!(!lab.old().port_is_open(143)?, "Dovecot on old runs after a boot");
     rehome.expect(0, &["undo", "--yes"])?;
     ensure!(lab.old().port_is_open(143)?, "Dovecot on old does not run after `undo`");
+    Ok(())
+}
+
+/// Neither a Dovecot on new that reads mailboxes anew nor deliveries on old leave anything that is copied again and again.
+fn passes_on_a_quiet_server_copy_nothing() -> Result<()> {
+    let lab = Lab::start(&LabSpec::pair().ssh_keys_on("new"))?;
+    let rehome = Rehome::install(lab.new(), &mail_only(&Reach::Ssh("old"), &Reach::Local)?)?;
+    rehome.approve()?;
+    rehome.expect(5, &["apply"])?;
+    let recipients: Vec<&str> = accounts().users.iter().map(|user| user.email.as_str()).take(12).collect();
+    Traffic::start(&lab, lab.old(), "before", 20.0, &recipients)?.stop()?;
+    let queue_is_empty = || Ok(lab.old().sh("postqueue -p")?.contains("Mail queue is empty"));
+    harness::eventually("the old queue is empty", queue_is_empty)?;
+
+    // What changed in the last two seconds is looked at once more.
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    for phase in ["mail-hot", "indexes-ahead"] {
+        rehome.expect(0, &["apply", "--again", phase])?;
+    }
+    for turn in ["after indexes were rebuilt", "once more"] {
+        std::thread::sleep(std::time::Duration::from_secs(3));
+        let events = rehome.events(&["apply", "--again", "mail-hot"])?;
+        let texts = events.iter().filter_map(|event| event.fields["text"].as_str());
+        let passes: Vec<&str> = texts.filter(|text| text.starts_with("pass ")).collect();
+        let is_idle = |pass: &&str| pass.contains(": copied 0 files (0 bytes), of ");
+        ensure!(passes.len() == 1 && passes.iter().all(is_idle), "{turn}: {passes:?}");
+        rehome.expect(0, &["apply", "--again", "indexes-ahead"])?;
+    }
     Ok(())
 }
 

@@ -63,9 +63,9 @@ pub(super) async fn contents(
 }
 
 /// What is to be hashed, and how large it was when it was listed.
-struct File {
-    path: Vec<u8>,
-    size: u64,
+pub(crate) struct File {
+    pub(crate) path: Vec<u8>,
+    pub(crate) size: u64,
 }
 
 /// Requests: each is small enough to be answered soon.
@@ -87,7 +87,7 @@ fn batches(files: &[File]) -> Vec<&[File]> {
 }
 
 /// The hash of each file; `None` where it could not be read whole. All requests are on their way at the same time.
-async fn hashes(session: &mut Session, files: &[File]) -> Result<Vec<Option<Hash>>, Error> {
+pub(crate) async fn hashes(session: &mut Session, files: &[File]) -> Result<Vec<Option<Hash>>, Error> {
     let batches = batches(files);
     let (ask, read) = session.halves();
     let asking = async {

@@ -3,7 +3,7 @@
 //! Contents are hashed by the hands, each on its own side, and only hashes travel. Like everything that a side says, its hash is
 //! its word: a side that lies could as well have sent other bytes. `count` counts, `contents` reads.
 
-mod contents;
+pub(crate) mod contents;
 mod count;
 
 use crate::hand::Session;

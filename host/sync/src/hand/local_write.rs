@@ -102,7 +102,8 @@ impl Local {
             self.set_attributes(&file, attributes)?;
         }
         // A new owner takes the bits away that set the id, and an ACL stands in the mode.
-        if stat.st_mode & 0o7777 != mode || mode & 0o7000 != 0 || attributes.is_some_and(|all| !all.bytes().is_empty()) {
+        if stat.st_mode & 0o7777 != mode || mode & 0o7000 != 0 || attributes.is_some_and(|all| !all.bytes().is_empty())
+        {
             fchmod(&file, Mode::from_raw_mode(mode))?;
         }
         if let Some(modified) = modified {

@@ -8,6 +8,7 @@ mod crew;
 pub(crate) mod group;
 mod leaves;
 mod names;
+mod only_time;
 pub(crate) mod scope;
 pub(crate) mod split;
 mod staging;
@@ -151,7 +152,8 @@ impl<'a> Pass<'a> {
         self.impure = HashSet::new();
         self.look_into_leaves(&mut source, &mut target).await?;
         let layout = Layout::find(self.options.strategy, [&source, &target]);
-        let plan = plan(&source, &target, self.options, &layout, self.exact());
+        let mut plan = plan(&source, &target, self.options, &layout, self.exact());
+        self.only_time(&source, &target, &layout, &mut plan).await?;
         let impure = std::mem::take(&mut self.impure);
         let roots = roots.into_iter().map(|root| root.path).collect();
         let part = Part { roots, source, target, plan, layout, impure, began, effort };
@@ -269,7 +271,7 @@ impl<'a> Pass<'a> {
         let named = listed
             .chain(renamed)
             .chain(plan.links.iter().map(|link| &link.path))
-            .chain(plan.corrections.iter().map(|correction| &correction.path))
+            .chain(plan.corrections.iter().filter(|correction| !correction.quiet).map(|correction| &correction.path))
             .chain(plan.extras.iter().map(|extra| &extra.path))
             .chain(plan.conflicts.iter());
         let mut units: BTreeSet<RelativePath> = named.map(|path| self.layout.unit(path.as_bytes())).collect();

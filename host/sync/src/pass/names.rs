@@ -153,6 +153,7 @@ impl Pass<'_> {
             let outcomes = self.target.each(portion.iter().map(request).collect()).await?;
             for (correction, outcome) in portion.iter().zip(outcomes) {
                 match outcome {
+                    Ok(()) if correction.quiet => {}
                     Ok(()) => {
                         self.report.corrected += 1;
                         self.touched.insert(self.layout.unit(correction.path.as_bytes()));

@@ -68,6 +68,8 @@ pub(crate) struct Correction {
     pub owner: Option<Owner>,
     pub attributes: Option<Attributes>,
     pub modified: Option<(i64, u32)>,
+    /// Nobody who reads the file can tell: it is no change worth telling.
+    pub quiet: bool,
 }
 
 /// A message that only has another name.
@@ -224,7 +226,15 @@ impl<'a> Planner<'a> {
         // A new owner costs the setuid bits, an ACL may change the mode, and the hand sets the mode last: so name it again.
         let again = (owner.is_some() || attributes.is_some()) && source.kind != Kind::Symlink;
         let mode = mode.or_else(|| again.then_some(wanted));
-        Some(Correction { path: source.path.clone(), kind: source.kind, mode, owner, attributes, modified })
+        Some(Correction {
+            path: source.path.clone(),
+            kind: source.kind,
+            mode,
+            owner,
+            attributes,
+            modified,
+            quiet: false,
+        })
     }
 
     fn same_time(&self, source: &Entry, target: &Entry) -> bool {

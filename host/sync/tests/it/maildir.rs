@@ -174,3 +174,23 @@ with_both_hands! {
         assert_eq!(report.set_aside, 1);
     }
 }
+
+with_both_hands! {
+    async fn a_list_that_was_written_anew_with_the_same_bytes_gets_its_time_and_is_no_change(hands: Hands) {
+        let pair = Pair::new(hands);
+        mailbox(&pair.source, b"user");
+        mailbox(&pair.target, b"user");
+        for (root, time) in [(&pair.source, 9), (&pair.target, 0)] {
+            write(root, b"user/dovecot-uidlist", b"3 V1 N1", time);
+            write(root, b"user/subscriptions", if time == 9 { b"Sent" } else { b"Junk" }, time);
+        }
+        let report = pair.pass(&maildir()).await;
+        assert_eq!((report.copied, report.corrected), (1, 0), "{report:?}");
+        assert_eq!(read(&pair.target, b"user/subscriptions"), b"Sent");
+        pair.assert_equal(&[]);
+        set_time(&at(&pair.source, b"user/dovecot-uidlist"), 20);
+        let report = pair.pass(&maildir()).await;
+        assert!(report.changed_nothing() && report.touched.is_empty(), "{report:?}");
+        pair.assert_equal(&[]);
+    }
+}
