@@ -39,8 +39,8 @@ const SECOND_LOOKS: u32 = 3;
 /// goes by its number. Dropping the future ends the pass; the next one takes up from there.
 ///
 /// # Errors
-/// [`Error::TooManyDeletes`] before anything was changed; [`Error::UnknownOwner`] likewise, or, in a tree of more than some
-/// hundred thousand files, before anything was changed in an account that needs this owner; [`Error::Busy`];
+/// [`Error::TooManyDeletes`] before anything was changed; [`Error::UnknownOwner`] likewise, or, in a first copy and in a tree of
+/// more than some hundred thousand files, before anything was changed in an account that needs this owner; [`Error::Busy`];
 /// [`Error::DiskFull`] and whatever else a side reports: then what was done until there stays done.
 pub async fn sync(
     source: &Tree,

@@ -18,9 +18,10 @@ const SYNC: &str = "
 
 Source and target on the same disk, an sshd in between, connections open before the clock starts, each tool with its own target
 and the same changes. After each figure `rsync -nci` finds nothing to do. Ours makes durable what it copies (syncfs, fsync of folders)
-before it is done; rsync and tar leave that to the kernel. *first*: into an empty target. *cold-unchanged*: nothing
-has changed since the last pass. *cold-churn*: 0.5 % new, 1 % other flags, 0.3 % gone since. *converged*: the last pass after two
-hot ones, while 10 mails and 20 flag changes a second came in. *dropped*: with empty caches, as after a boot.
+before it is done; rsync and tar leave that to the kernel. *first*: onto a blank file system, made anew for each copy in a file on
+that disk. *cold-unchanged*: nothing has changed since the last pass. *cold-churn*: 0.5 % new, 1 % other flags, 0.3 % gone since.
+*converged*: the last pass after two hot ones, while 10 mails and 20 flag changes a second came in. *dropped*: with empty caches,
+as after a boot.
 CPU seconds and peak memory are those of all processes that took part: both ends, ssh and sshd. Memory is the sum of what they
 hold for themselves and their shares of what they share, looked at every 50 ms; page cache does not count.
 
