@@ -94,7 +94,7 @@ async fn read(mut stdout: BufReader<impl AsyncRead + Unpin>, running: Running, m
     let mut decoder = wire::Decoder::default();
     let last = loop {
         let reply = match read_frame(&mut stdout).await {
-            Ok(Some(frame)) => decoder.decode(&frame),
+            Ok(Some(frame)) => decoder.decode(frame),
             Ok(None) | Err(ReadError::Link) => break farewell(&side, running).await,
             Err(ReadError::Refused(what)) => Err(what),
         };
@@ -133,8 +133,13 @@ async fn read_frame(stdout: &mut (impl AsyncRead + Unpin)) -> Result<Option<Vec<
     if length > wire::LONGEST_FRAME {
         return Err(ReadError::Refused("a frame that is too long"));
     }
-    let mut frame = vec![0; length];
-    stdout.read_exact(&mut frame).await.map_err(|_| ReadError::Link)?;
+    let mut frame = Vec::with_capacity(length);
+    let mut rest = stdout.take(length as u64);
+    while frame.len() < length {
+        if rest.read_buf(&mut frame).await.map_err(|_| ReadError::Link)? == 0 {
+            return Err(ReadError::Link);
+        }
+    }
     Ok(Some(frame))
 }
 

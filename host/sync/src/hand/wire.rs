@@ -161,14 +161,14 @@ type Refused = &'static str;
 
 impl Decoder {
     /// A frame without its length. The error says what is wrong with it.
-    pub(super) fn decode(&mut self, frame: &[u8]) -> Result<Reply, Refused> {
-        let (&letter, content) = frame.split_last().ok_or("an empty frame")?;
+    pub(super) fn decode(&mut self, mut content: Vec<u8>) -> Result<Reply, Refused> {
+        let letter = content.pop().ok_or("an empty frame")?;
         match letter {
-            b'd' => return Ok(Reply::Data(content.to_vec())),
-            b'w' => return Ok(Reply::Whole(content.to_vec())),
+            b'd' => return Ok(Reply::Data(content)),
+            b'w' => return Ok(Reply::Whole(content)),
             _ => {}
         }
-        let fields = split(content)?;
+        let fields = split(&content)?;
         match (letter, fields.as_slice()) {
             (b'K', []) => Ok(Reply::Done),
             (b'f', [why, rest @ ..]) if rest.len() <= 1 => {
@@ -314,7 +314,7 @@ mod tests {
 
     #[test]
     fn an_entry_arrives_as_it_was_sent() {
-        let reply = Decoder::default().decode(&entry(&[(1, b"-\n\xff")])).unwrap();
+        let reply = Decoder::default().decode(entry(&[(1, b"-\n\xff")])).unwrap();
         let Reply::Listed { folder, entries } = reply else { panic!("{reply:?}") };
         assert_eq!((folder.as_slice(), entries[0].name.as_slice()), (&b"cur"[..], &b"-\n\xff"[..]));
         assert_eq!((entries[0].size, entries[0].modified, entries[0].inode), (3, (1, 2), (8, 9)));
@@ -322,7 +322,7 @@ mod tests {
 
     #[test]
     fn a_hash_has_32_bytes_or_none() {
-        let decode = |fields: &[&[u8]]| Decoder::default().decode(&answer(b'x', fields));
+        let decode = |fields: &[&[u8]]| Decoder::default().decode(answer(b'x', fields));
         assert_eq!(decode(&[b"", &[7; 32]]), Ok(Reply::Hashes(vec![None, Some([7; 32])])));
         for wrong in [31, 33, 64] {
             assert!(decode(&[&vec![7; wrong]]).is_err(), "{wrong}");
@@ -333,18 +333,18 @@ mod tests {
     fn broken_frames_are_refused_and_never_panic() {
         let mut decoder = Decoder::default();
         for change in [(2, &b"b"[..]), (3, b"-1"), (3, b"99999999999999999999"), (4, b"x"), (9, b"\xff"), (8, b"")] {
-            assert!(decoder.decode(&entry(&[change])).is_err(), "{change:?}");
+            assert!(decoder.decode(entry(&[change])).is_err(), "{change:?}");
         }
         let whole = entry(&[]);
         let content = &whole[..whole.len() - 1];
         for end in 0..content.len() {
-            let cut = decoder.decode(&[&content[..end], b"e"].concat());
+            let cut = decoder.decode([&content[..end], b"e"].concat());
             // Cut between the folder and the entry, it is a listing of nothing.
             assert!(cut.is_err() || end == 7, "{end}");
         }
         for letter in 0..=255 {
-            let _ = decoder.decode(&[0, 0, 0, 200, 1, letter]);
-            let _ = decoder.decode(&[letter]);
+            let _ = decoder.decode(vec![0, 0, 0, 200, 1, letter]);
+            let _ = decoder.decode(vec![letter]);
         }
     }
 }
