@@ -145,6 +145,30 @@ impl Collector {
         self.told - self.told_names + self.told_names / NAMES_AN_ENTRY
     }
 
+    /// Known leaves below a folder whose names were told.
+    pub(crate) fn leaves_below(&self, folder: &RelativePath) -> Vec<RelativePath> {
+        let leaves = self.listing.leaves.range(folder.clone()..);
+        // In byte order `a.b` comes between `a` and `a/b`.
+        let leaves = leaves.take_while(|(leaf, _)| leaf.as_bytes().starts_with(folder.as_bytes()));
+        let leaves = leaves.filter(|(leaf, names)| leaf.is_within(folder.as_bytes()) && **names != Names::Same);
+        leaves.map(|(leaf, _)| leaf.clone()).collect()
+    }
+
+    /// Whether it was told to be what it was.
+    pub(crate) fn is_same(&self, leaf: &RelativePath) -> bool {
+        self.listing.leaves.get(leaf) == Some(&Names::Same)
+    }
+
+    /// The names of a leaf that was asked for by itself; none: it is gone by now, holds nothing, and the pass looks again before
+    /// it deletes anything for it.
+    pub(crate) fn set_names(&mut self, leaf: RelativePath, names: Option<Names>) {
+        self.listing.leaves.insert(leaf, names.unwrap_or(Names::All(Vec::new())));
+    }
+
+    pub(crate) fn side(&self) -> &str {
+        &self.side
+    }
+
     /// A known leaf is what it was.
     pub(crate) fn same(&mut self, folder: &[u8]) -> Result<(), Error> {
         let known = self.known.get(folder).copied().flatten();

@@ -130,10 +130,7 @@ pub(crate) async fn names_of(session: &mut Session, folders: &[RelativePath]) ->
     let side = session.side().to_owned();
     let (ask, replies) = session.halves();
     let asking = async {
-        for folder in folders {
-            ask.add(Request::Names(folder.as_bytes().to_vec())).await;
-        }
-        ask.flush().await;
+        ask_for_names(ask, folders).await;
         Ok::<(), Error>(())
     };
     let hearing = async {
@@ -147,7 +144,18 @@ pub(crate) async fn names_of(session: &mut Session, folders: &[RelativePath]) ->
     Ok(all)
 }
 
-async fn names_reply(replies: &mut Incoming, side: &str, asked: &RelativePath) -> Result<Option<Names>, Error> {
+pub(crate) async fn ask_for_names(ask: &mut Outgoing, folders: &[RelativePath]) {
+    for folder in folders {
+        ask.add(Request::Names(folder.as_bytes().to_vec())).await;
+    }
+    ask.flush().await;
+}
+
+pub(crate) async fn names_reply(
+    replies: &mut Incoming,
+    side: &str,
+    asked: &RelativePath,
+) -> Result<Option<Names>, Error> {
     let mut collector = Collector::for_names(side, asked);
     loop {
         match replies.next().await? {

@@ -5,11 +5,11 @@
 use super::split::Root;
 use crate::hand::{Incoming, Outgoing, Session};
 use crate::listing::{Collector, Keys, Listing};
-use crate::look::{LISTINGS, ask_for_listing, hear_listing_or_gone};
+use crate::look::{LISTINGS, ask_for_listing, ask_for_names, hear_listing_or_gone, names_reply};
 use crate::{Error, RelativePath};
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TryRecvError};
 
 /// Some roots, listed.
 pub(crate) struct Group {
@@ -65,7 +65,7 @@ async fn lead(
     (ask, replies): (&mut Outgoing, &mut Incoming),
     collector: &mut Collector,
     (roots, enough): (&Roots, usize),
-    tell: mpsc::UnboundedSender<Root>,
+    tell: mpsc::UnboundedSender<Told>,
     pruned: bool,
 ) -> Result<Vec<Root>, Error> {
     let mut taken = Vec::new();
@@ -87,40 +87,91 @@ async fn lead(
                 heard += 1;
             }
             // The target's side only ends after this one.
-            let _ = tell.send(root.clone());
+            let _ = tell.send(Told::Root(root.clone()));
             taken.push(root);
         }
         let Some(first) = asked.pop_front() else { return Ok(taken) };
         hear_listing_or_gone(replies, collector, &first).await?;
+        let leaves = collector.leaves_below(&first);
+        if !leaves.is_empty() {
+            let _ = tell.send(Told::Changed(first, leaves));
+        }
         heard += 1;
     }
 }
 
-/// Lists the same roots on the target.
+/// What the source's side tells the target's.
+enum Told {
+    /// It is being listed.
+    Root(Root),
+    /// Known leaves in a root whose names the source has told: whatever the target knows of them, its names are needed, too.
+    Changed(RelativePath, Vec<RelativePath>),
+}
+
+/// What the target is asked for.
+enum Asked {
+    Listing(RelativePath),
+    Names(Vec<RelativePath>),
+}
+
+/// Folders whose names are asked for at once.
+const NAMES: usize = 32;
+
+/// Lists the same roots on the target, and reads the names in leaves that changed on the source while that one goes on.
 async fn follow(
     (ask, replies): (&mut Outgoing, &mut Incoming),
     collector: &mut Collector,
-    mut told: mpsc::UnboundedReceiver<Root>,
+    mut told: mpsc::UnboundedReceiver<Told>,
     pruned: bool,
 ) -> Result<(), Error> {
-    let mut asked: VecDeque<RelativePath> = VecDeque::new();
+    let (mut waiting, mut asked): (VecDeque<Asked>, VecDeque<Asked>) = (VecDeque::new(), VecDeque::new());
+    let mut unheard: HashSet<RelativePath> = HashSet::new();
+    let mut changed: Vec<(RelativePath, Vec<RelativePath>)> = Vec::new();
     let mut open = true;
-    while open || !asked.is_empty() {
-        if open && asked.len() < LISTINGS {
-            // Without waiting, as long as there is something to hear meanwhile.
-            let root = if asked.is_empty() { told.recv().await } else { told.try_recv().ok() };
-            if let Some(root) = root {
-                root.target.iter().for_each(|entry| collector.add(entry.clone()));
-                if root.is_listed(root.target.as_ref()) {
-                    ask_for_listing(ask, collector, &root.path, u32::MAX, pruned).await;
-                    asked.push_back(root.path);
+    while open || !waiting.is_empty() || !asked.is_empty() || !changed.is_empty() {
+        while open {
+            // Without waiting, as long as there is something else to do.
+            let is_idle = waiting.is_empty() && asked.is_empty();
+            let next = if is_idle { told.recv().await.ok_or(TryRecvError::Disconnected) } else { told.try_recv() };
+            match next {
+                Ok(Told::Root(root)) => {
+                    root.target.iter().for_each(|entry| collector.add(entry.clone()));
+                    if root.is_listed(root.target.as_ref()) {
+                        unheard.insert(root.path.clone());
+                        waiting.push_back(Asked::Listing(root.path));
+                    }
                 }
-                continue;
+                Ok(Told::Changed(root, leaves)) => changed.push((root, leaves)),
+                Err(TryRecvError::Disconnected) => open = false,
+                Err(TryRecvError::Empty) => break,
             }
-            open = !(asked.is_empty() || told.is_closed() && told.is_empty());
         }
-        if let Some(first) = asked.pop_front() {
-            hear_listing_or_gone(replies, collector, &first).await?;
+        // Leaves that are not what they were have told their names by themselves.
+        for (_, leaves) in changed.extract_if(.., |(root, _)| !unheard.contains(root)) {
+            let same: Vec<RelativePath> = leaves.into_iter().filter(|leaf| collector.is_same(leaf)).collect();
+            waiting.extend(same.chunks(NAMES).map(|some| Asked::Names(some.to_vec())));
+        }
+        while asked.len() < LISTINGS
+            && let Some(next) = waiting.pop_front()
+        {
+            match &next {
+                Asked::Listing(root) => ask_for_listing(ask, collector, root, u32::MAX, pruned).await,
+                Asked::Names(leaves) => ask_for_names(ask, leaves).await,
+            }
+            asked.push_back(next);
+        }
+        match asked.pop_front() {
+            Some(Asked::Listing(root)) => {
+                hear_listing_or_gone(replies, collector, &root).await?;
+                unheard.remove(&root);
+            }
+            Some(Asked::Names(leaves)) => {
+                for leaf in leaves {
+                    let names = names_reply(replies, collector.side(), &leaf).await?;
+                    collector.set_names(leaf, names);
+                }
+            }
+            None => {}
         }
     }
     Ok(())

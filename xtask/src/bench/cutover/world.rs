@@ -2,10 +2,11 @@
 //! what happens there before each run: mail arrives, gets flags, is deleted; caches are dropped.
 
 use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use rehome_tests::harness::eventually;
 use rehome_tests::lab::{Disk, Lab, LabSpec, Machine};
 
@@ -80,7 +81,8 @@ impl World {
         std::fs::write("/proc/sys/vm/drop_caches", "3").context("cannot drop the caches")
     }
 
-    /// The mails of a new server are those of old: the same names with the same flags and sizes, in the same mailboxes.
+    /// The mails of a new server are those of old: the same names with the same flags and sizes, in the same mailboxes; and
+    /// over IMAP the same UIDs with the same flags. Old is at work again afterwards.
     pub fn must_be_moved_to(&self, new: &Machine) -> anyhow::Result<()> {
         // A mail that Dovecot has seen goes from `new` to `cur`: no difference.
         let script = "cd /var/vmail && find . -type f -path '*/Maildir/*' '(' -path '*/cur/*' -o -path '*/new/*' ')' \
@@ -88,6 +90,63 @@ impl World {
                       wc -l < /run/mails && sha256sum < /run/mails";
         let (old, there) = (self.old().sh(script)?, new.sh(script)?);
         ensure!(old == there, "the mail on {} is not that of old\nold: {old}\n{}: {there}", new.name(), new.name());
+        let given = given_uids(self.old())?;
+        self.open_old()?;
+        let (old, there) = (seen_over_imap(self.old(), &given)?, seen_over_imap(new, &given)?);
+        let differing: Vec<&Seen> = old.symmetric_difference(&there).take(5).collect();
+        ensure!(
+            differing.is_empty(),
+            "of {} mails on old and {} on {}, UIDs or flags over IMAP differ, such as {differing:?}",
+            old.len(),
+            there.len(),
+            new.name()
+        );
         Ok(())
     }
+}
+
+/// User and mailbox as IMAP has it, and the first UID that old's Dovecot has given to nobody when it stopped.
+type Given = BTreeMap<(String, String), u32>;
+/// User, mailbox, UID, flags.
+type Seen = (String, String, u32, String);
+
+/// What arrived last nobody has looked at on old: each server gives it a UID of its own.
+fn given_uids(old: &Machine) -> anyhow::Result<Given> {
+    let script = "cd /var/vmail && find . -name dovecot-uidlist -printf '%P ' -exec head -n 1 {} ';'";
+    let mut given = Given::new();
+    for line in old.sh(script)?.lines() {
+        // DOMAIN/USER/Maildir/.MAILBOX/dovecot-uidlist 3 V1700000000 N12 G...
+        let told = line.split(' ').find_map(|word| word.strip_prefix('N')).and_then(|next| next.parse().ok());
+        let parts: Vec<&str> = line.split(['/', ' ']).collect();
+        let (Some(next), [domain, user, "Maildir", rest @ ..]) = (told, parts.as_slice()) else {
+            bail!("a list of UIDs on old begins strangely: {line}");
+        };
+        let mailbox = rest.first().and_then(|folder| folder.strip_prefix('.')).unwrap_or("INBOX");
+        given.insert((format!("{user}@{domain}"), mailbox.to_string()), next);
+    }
+    ensure!(!given.is_empty(), "old's Dovecot has given no UIDs");
+    Ok(given)
+}
+
+fn seen_over_imap(machine: &Machine, given: &Given) -> anyhow::Result<BTreeSet<Seen>> {
+    let users: BTreeSet<&str> = given.keys().map(|(user, _)| user.as_str()).collect();
+    let words: Vec<&str> = std::iter::once(USER.1).chain(users).collect();
+    let said = String::from_utf8(machine.python("imap_uids.py", &words, b"")?)?;
+    let mut seen = BTreeSet::new();
+    let mut user = "";
+    for line in said.lines() {
+        let fields: Vec<&str> = line.split('\t').collect();
+        match fields.as_slice() {
+            [name] => user = name,
+            [mailbox, uid, flags] => {
+                let (key, uid) = ((user.to_string(), mailbox.to_string()), uid.parse()?);
+                if given.get(&key).is_some_and(|next| uid < *next) {
+                    seen.insert((key.0, key.1, uid, flags.to_string()));
+                }
+            }
+            _ => bail!("a strange line of imap_uids.py: {line}"),
+        }
+    }
+    ensure!(!seen.is_empty(), "nobody sees any mail on {}", machine.name());
+    Ok(seen)
 }
