@@ -112,11 +112,14 @@ type Seen = (String, String, u32, String);
 
 /// What arrived last nobody has looked at on old: each server gives it a UID of its own.
 fn given_uids(old: &Machine) -> anyhow::Result<Given> {
-    let script = "cd /var/vmail && find . -name dovecot-uidlist -printf '%P ' -exec head -n 1 {} ';'";
+    // What was given since the head of the list was written follows below it.
+    let next = "NR == 1 { for (at = 2; at <= NF; at++) if ($at ~ /^N/) next_uid = substr($at, 2) + 0 } \
+                NR > 1 && $1 + 0 >= next_uid { next_uid = $1 + 1 } END { print next_uid }";
+    let script = format!("cd /var/vmail && find . -name dovecot-uidlist -printf '%P ' -exec awk '{next}' {{}} ';'");
     let mut given = Given::new();
-    for line in old.sh(script)?.lines() {
-        // DOMAIN/USER/Maildir/.MAILBOX/dovecot-uidlist 3 V1700000000 N12 G...
-        let told = line.split(' ').find_map(|word| word.strip_prefix('N')).and_then(|next| next.parse().ok());
+    for line in old.sh(&script)?.lines() {
+        // DOMAIN/USER/Maildir/.MAILBOX/dovecot-uidlist 12
+        let told = line.rsplit(' ').next().and_then(|next| next.parse().ok());
         let parts: Vec<&str> = line.split(['/', ' ']).collect();
         let (Some(next), [domain, user, "Maildir", rest @ ..]) = (told, parts.as_slice()) else {
             bail!("a list of UIDs on old begins strangely: {line}");
