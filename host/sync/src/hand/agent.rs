@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, B
 use tokio::time::timeout;
 
 /// perl-base is Essential on Debian; nothing is installed on the side.
-const PROGRAM: &str = include_str!("agent.pl");
+pub(crate) const PROGRAM: &str = include_str!("agent.pl");
 /// The agent gives up a lock when it hears nothing for 120 s.
 const HEARTBEAT: Duration = Duration::from_secs(20);
 /// No pass takes longer.
