@@ -20,6 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct Route {
     /// Name or address, as ssh here connects to it.
     pub host: String,
+    /// The address of a name, as it is known here.
+    pub address: Option<String>,
     /// Its port.
     pub port: u16,
     /// Who logs in there.
@@ -64,7 +66,10 @@ pub(crate) async fn route(machine: &Machine) -> Result<Route, String> {
         return Err("its host key stands in no known_hosts file here".to_owned());
     }
     let Config { host, port, user, .. } = config;
-    Ok(Route { host, port, user, host_keys })
+    let found = timeout(PATIENCE, tokio::net::lookup_host((host.as_str(), port))).await;
+    let address =
+        found.ok().and_then(Result::ok).and_then(|mut all| all.next()).map(|address| address.ip().to_string());
+    Ok(Route { host, address, port, user, host_keys })
 }
 
 impl Config {

@@ -10,7 +10,9 @@ use tokio::time::timeout;
 use crate::forward::{self, Forward};
 use crate::machine::Machine;
 use crate::master::Master;
-use crate::{Command, Ended, Endpoint, Error, Options, Output, Process, Route, Target, process, route, run, ssh_config};
+use crate::{
+    Command, Ended, Endpoint, Error, Options, Output, Process, Route, Target, process, route, run, ssh_config,
+};
 
 /// One of the two machines of a migration, reached. Cheap to clone; all clones share one connection, which ends with
 /// the last of them (and the last forward), or with [`close`](Self::close).

@@ -123,8 +123,19 @@ async fn enter(
     if let Err(why) = let_in(old, route, token, &key.public).await {
         return Ok(Err(why));
     }
+    let reached = log_in(hand, ssh(&route.host, route, token, &key), token).await?;
+    match (&reached, &route.address) {
+        // The target may not know the name by which it is known here.
+        (Err(why), Some(address)) if why.contains("resolve") => {
+            log_in(hand, ssh(address, route, token, &key), token).await
+        }
+        _ => Ok(reached),
+    }
+}
+
+async fn log_in(hand: &mut Session, program: Vec<Vec<u8>>, token: &str) -> Result<Result<(), String>, Error> {
     let mark = format!("\x1erehome-{token}\n").into_bytes();
-    hand.send(Request::Reach { patience: LOGIN, mark, program: ssh(route, token, &key) }).await;
+    hand.send(Request::Reach { patience: LOGIN, mark, program }).await;
     match hand.next().await? {
         Reply::Reached(Ok(())) => Ok(Ok(())),
         Reply::Reached(Err(words)) => Ok(Err(one_line(&words))),
@@ -157,7 +168,7 @@ async fn make_key(side: &Side, route: &Route, token: &str) -> Result<Key, String
 }
 
 async fn let_in(old: &End<'_>, route: &Route, token: &str, public: &str) -> Result<(), String> {
-    let command = grant_command("add", token, old, route, public).stdin(PROGRAM);
+    let command = grant_command("add", token, old, route, public).stdin(PROGRAM.as_str());
     trace::run(old.side, &command).await.map(drop)
 }
 
@@ -180,7 +191,7 @@ fn host_alias(token: &str) -> String {
 }
 
 /// The ssh that leads the hand to the source: it knows this key and these host keys only, and asks nothing.
-fn ssh(route: &Route, token: &str, key: &Key) -> Vec<Vec<u8>> {
+fn ssh(host: &str, route: &Route, token: &str, key: &Key) -> Vec<Vec<u8>> {
     let folder = &key.folder;
     let mut options = vec![
         "BatchMode=yes".to_owned(),
@@ -208,9 +219,15 @@ fn ssh(route: &Route, token: &str, key: &Key) -> Vec<Vec<u8>> {
         options.push(format!("Ciphers={}", QUICK_CIPHERS.join(",")));
     }
     let mut argv = ["/usr/bin/ssh", "-F", "/dev/null", "-T", "-i"].map(str::to_owned).to_vec();
-    argv.extend([format!("{folder}/key"), "-p".to_owned(), route.port.to_string(), "-l".to_owned(), route.user.clone()]);
+    argv.extend([
+        format!("{folder}/key"),
+        "-p".to_owned(),
+        route.port.to_string(),
+        "-l".to_owned(),
+        route.user.clone(),
+    ]);
     argv.extend(options.into_iter().flat_map(|option| ["-o".to_owned(), option]));
-    argv.extend(["--".to_owned(), route.host.clone()]);
+    argv.extend(["--".to_owned(), host.to_owned()]);
     argv.into_iter().map(String::into_bytes).collect()
 }
 
@@ -234,12 +251,13 @@ mod tests {
 
     #[test]
     fn the_key_is_used_with_nothing_else_and_for_that_host_alone() {
-        let route =
-            Route { host: "-old".to_owned(), port: 2222, user: "root".to_owned(), host_keys: vec!["t k".to_owned()] };
+        let (host, user, host_keys) = ("-old".to_owned(), "root".to_owned(), vec!["t k".to_owned()]);
+        let route = Route { host, address: None, port: 2222, user, host_keys };
         let key = Key { folder: "/run/x".to_owned(), has_aes: false, public: String::new() };
-        let argv = ssh(&route, "t0", &key);
+        let argv = ssh(&route.host, &route, "t0", &key);
         let text = argv.iter().map(|word| String::from_utf8_lossy(word)).collect::<Vec<_>>().join(" ");
-        for words in ["-i /run/x/key -p 2222 -l root", "UserKnownHostsFile=/run/x/known_hosts", "HostKeyAlias=rehome-t0"]
+        for words in
+            ["-i /run/x/key -p 2222 -l root", "UserKnownHostsFile=/run/x/known_hosts", "HostKeyAlias=rehome-t0"]
         {
             assert!(text.contains(words), "{words}: {text}");
         }

@@ -22,7 +22,8 @@ impl Trace {
         let Some(command) = self.command.clone() else { return Ok(()) };
         let removed = run(&self.side, &command).await;
         self.command = None;
-        let left = |why: String| format!("what was made for it could not be removed ({why}); it expires in five minutes");
+        let left =
+            |why: String| format!("what was made for it could not be removed ({why}); it expires in five minutes");
         removed.map(drop).map_err(left)
     }
 }

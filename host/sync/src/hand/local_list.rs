@@ -96,7 +96,12 @@ impl Local {
         tell(replies, Reply::Names { folder: folder.to_vec(), names })
     }
 
-    pub(super) fn find_links(&mut self, below: &[u8], inodes: &[(u64, u64)], replies: &mut Replies) -> Result<(), Fault> {
+    pub(super) fn find_links(
+        &mut self,
+        below: &[u8],
+        inodes: &[(u64, u64)],
+        replies: &mut Replies,
+    ) -> Result<(), Fault> {
         let mut waiting = vec![below.to_vec()];
         while let Some(folder) = waiting.pop() {
             let handle = match self.folder(&folder) {

@@ -210,7 +210,9 @@ impl Decoder {
                 Ok(Reply::Space(Space { bytes: parse(bytes)?, inodes }))
             }
             (b'j', [reached, words]) => Ok(Reply::Reached(if *reached == b"1" { Ok(()) } else { Err(words.to_vec()) })),
-            (b'q', pulled) => Ok(Reply::Pulled(pulled.iter().map(|field| parse_pulled(field)).collect::<Result<_, _>>()?)),
+            (b'q', pulled) => {
+                Ok(Reply::Pulled(pulled.iter().map(|field| parse_pulled(field)).collect::<Result<_, _>>()?))
+            }
             (b'x', hashes) => {
                 Ok(Reply::Hashes(hashes.iter().map(|field| parse_hash(field)).collect::<Result<_, _>>()?))
             }

@@ -8,9 +8,9 @@ use crate::direct::{Reached, is_reached, lost, reach};
 use crate::hand::{Pull, Pulled, Reply, Request, explain, unexpected};
 use crate::{Error, Kind, escape};
 
-/// Making a link takes about a second: it is worth it for so many files, or so many bytes, of one who copies.
-const FILES: u64 = 200;
-const BYTES: u64 = 4 << 20;
+/// Making a link takes about a second, as relaying so many files or bytes does: below, mail would stand still for it.
+const FILES: u64 = 1000;
+const BYTES: u64 = 16 << 20;
 /// Files of a request, and bytes of it at most (a frame has an end, see `hand::wire`).
 const FRAME_FILES: usize = 128;
 const FRAME_BYTES: usize = 256 << 10;
@@ -55,7 +55,8 @@ impl Pass<'_> {
         let requests: Vec<Request> = frames
             .iter()
             .map(|frame| {
-                let pull = |&position: &usize| self.request(&batch[position], &temporaries[position], messages[position]);
+                let pull =
+                    |&position: &usize| self.request(&batch[position], &temporaries[position], messages[position]);
                 Request::Pull(frame.iter().map(pull).collect())
             })
             .collect();
