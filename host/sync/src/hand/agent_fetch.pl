@@ -2,7 +2,7 @@
 # Invariant: what the other hand says is believed no more than rehome believes it: limits, letters and numbers are checked,
 # and a lie ends the link. No wait is without end, and neither side waits for the other while that one waits for it.
 
-my ($NEWS, $SILENCE, $FRAMES_AHEAD) = (5, 60, 2);
+my ($NEWS, $SILENCE, $FRAMES_AHEAD) = (5, 60, 5);
 
 sub lost { die ['lost', $_[0]] }
 sub lie { die ['lie', $_[0]] }
@@ -10,7 +10,7 @@ sub drop_link {
     my $gone = $link or return '';
     ($link, $ahead) = (undef, 0);
     my $words = $gone->{said};
-    while (sysread($gone->{words}, my $more, 4096)) { $words .= $more }
+    while (length $words < 8192 && sysread($gone->{words}, my $more, 4096)) { $words .= $more }
     close($gone->{$_}) for 'to', 'from', 'words';
     for my $signal (('TERM') x 20, 'KILL') {
         kill($signal, $gone->{child});

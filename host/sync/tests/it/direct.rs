@@ -276,6 +276,28 @@ async fn a_pass_that_is_dropped_while_a_link_is_made_leaves_nothing() {
     .await;
 }
 
+#[tokio::test]
+async fn a_file_of_keys_that_is_only_a_name_for_another_one_is_left_alone() {
+    let _alone = ALONE.lock().await;
+    let folder = tempfile::tempdir().unwrap();
+    let (keys, link, token) = (folder.path().join("keys"), folder.path().join("link"), "b".repeat(32));
+    let _removed = Removed(base().join(format!("rehome-direct-{token}")));
+    fs::write(&keys, "ssh-rsa A\n").unwrap();
+    std::os::unix::fs::symlink(&keys, &link).unwrap();
+    fs::hard_link(&keys, folder.path().join("same")).unwrap();
+    for file in [&link, &keys, &folder.path().join("none")] {
+        for what in ["add", "remove"] {
+            let mut grant = Command::new("/usr/bin/perl");
+            grant.args(["-e", GRANT, "--", what, &token, "root"]).arg(file).args(["", "ssh-ed25519 A", "/", ""]);
+            let printed = String::from_utf8(grant.stdin(Stdio::null()).output().unwrap().stdout).unwrap();
+            assert!(printed.starts_with("no ") && printed.contains(file.to_str().unwrap()), "{what}: {printed}");
+        }
+    }
+    assert_eq!(fs::read(&keys).unwrap(), b"ssh-rsa A\n");
+    assert_eq!(fs::read_link(&link).unwrap(), keys);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
+}
+
 /// Removes a folder at the end of a test, also of one that fails.
 struct Removed(PathBuf);
 
