@@ -8,8 +8,11 @@ use crate::direct::{Reached, is_reached, lost, reach};
 use crate::hand::{Pull, Pulled, Reply, Request, explain, unexpected};
 use crate::{Error, Kind, escape};
 
-/// Making a link takes about a second, as relaying so many files or bytes does: below, mail would stand still for it.
+/// Making a link takes about a second, as relaying so many files (of the whole pass), or bytes (of one who copies), does: below,
+/// mail would stand still for it.
 const FILES: u64 = 1000;
+/// The same where more is being found: a first copy, for which nothing stands still.
+const FEW: u64 = 100;
 const BYTES: u64 = 16 << 20;
 /// Files of a request, and bytes of it at most (a frame has an end, see `hand::wire`).
 const FRAME_FILES: usize = 128;
@@ -24,9 +27,9 @@ impl Pass<'_> {
         if is_reached(source, &self.target) {
             return Ok(true);
         }
-        let files = self.report.copied + batch.len() as u64;
+        let (files, more) = self.shared.progress.total();
         let bytes = self.report.bytes + batch.iter().map(|item| item.entry.size).sum::<u64>();
-        if files < FILES && bytes < BYTES {
+        if files < if more { FEW } else { FILES } && bytes < BYTES {
             return Ok(false);
         }
         match reach(source, target, &mut self.target).await? {
