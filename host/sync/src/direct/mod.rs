@@ -266,6 +266,6 @@ mod tests {
 
     #[test]
     fn what_ssh_says_is_one_line_that_a_terminal_may_see() {
-        assert_eq!(one_line(b"a\x1b[2J\r\n\nb: no route\r\n"), "a\\x1b[2J; b: no route");
+        assert_eq!(one_line(b"a\x1b[2J\r\n\nb: no route\r\n"), "a\\u{1b}[2J; b: no route");
     }
 }
