@@ -197,7 +197,8 @@ fn rehome_runs_on_the_old_side() -> Result<()> {
 fn rehome_runs_on_a_third_machine() -> Result<()> {
     let lab = Lab::start(&LabSpec::pair().with_third().ssh_keys_on("third"))?;
     let before = Before::of(lab.old())?;
-    Rehome::install(lab.third(), &mail_only(&Reach::Ssh("old"), &Reach::Ssh("new"))?)?.migrate()?;
+    let rehome = Rehome::install(lab.third(), &mail_only(&Reach::Ssh("old"), &Reach::Ssh("new"))?)?;
+    mail_does_not_pass_through_third(&lab, &rehome)?;
     moved(&lab, &before).map(drop)
 }
 
@@ -206,8 +207,33 @@ fn rehome_goes_through_sudo_where_root_may_not_log_in() -> Result<()> {
     let lab = Lab::start(&spec)?;
     let before = Before::of(lab.old())?;
     let rehome = Rehome::install(lab.third(), &mail_only(&Reach::Sudo("old"), &Reach::Sudo("new"))?)?;
-    rehome.migrate()?;
+    mail_does_not_pass_through_third(&lab, &rehome)?;
     moved(&lab, &before).map(drop)
+}
+
+/// The third machine hears of mail, not the mail; and what lets new fetch it from old is gone afterwards.
+fn mail_does_not_pass_through_third(lab: &Lab, rehome: &Rehome) -> Result<()> {
+    let number = |machine: &Machine, script: &str| -> Result<u64> { Ok(machine.sh(script)?.trim().parse()?) };
+    let received = || number(lab.third(), "sed -n 's/^ *host0: *\\([0-9]*\\) .*/\\1/p' /proc/net/dev");
+    let keys = || lab.old().sh("cat /root/.ssh/authorized_keys /home/*/.ssh/authorized_keys 2>/dev/null || true");
+    let keys_before = keys()?;
+    rehome.approve()?;
+    let approved = received()?;
+    rehome.expect(0, &["check"])?;
+    let checked = received()?;
+    let said = rehome.expect(5, &["apply"])?.stderr;
+    // What the phases ask of both sides takes its part, and nearly the same when they only check.
+    let bytes = (received()? - checked).saturating_sub(checked - approved);
+    let mail = number(lab.old(), "find /var/vmail -type f -printf '%s\\n' | awk '{ sum += $1 } END { print sum }'")?;
+    ensure!(bytes < mail / 4, "third received {bytes} bytes, for {mail} bytes of mail:\n{said}");
+    rehome.expect(0, &["answer", "downtime", "go-on", "yes"])?;
+    rehome.expect(0, &["apply"])?;
+    ensure!(!keys_before.is_empty() && keys()? == keys_before, "keys on old: {}", keys()?);
+    for machine in [lab.old(), lab.new()] {
+        let left = machine.sh("ls -d /run/rehome-direct-* 2>/dev/null || true")?;
+        ensure!(left.is_empty(), "left behind: {left}");
+    }
+    Ok(())
 }
 
 fn a_server_whose_dovecot_cannot_list_its_users_moves_all_the_same() -> Result<()> {

@@ -30,6 +30,8 @@ const KEPT: usize = 16 << 10;
 pub(crate) struct Master {
     pub(crate) session: Arc<Session>,
     pub(crate) folder: Arc<ControlFolder>,
+    /// As ssh was given it.
+    pub(crate) destination: String,
     said: Arc<Mutex<Vec<u8>>>,
     gone: watch::Receiver<bool>,
     end: Mutex<Option<oneshot::Sender<()>>>,
@@ -72,7 +74,7 @@ impl Master {
         tokio::spawn(tend(child, (stdin, stdout), ended, gone_sender, listener, folder.clone()));
         let socket = folder.path().join("m").into_boxed_path();
         let session = Arc::new(Session::resume_mux(socket, None));
-        Ok(Self { session, folder, said, gone, end: Mutex::new(Some(end)) })
+        Ok(Self { session, folder, destination: destination.to_owned(), said, gone, end: Mutex::new(Some(end)) })
     }
 
     /// Whether ssh has ended: the link was lost, or [`close`](Self::close) was called.

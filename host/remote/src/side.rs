@@ -10,7 +10,9 @@ use tokio::time::timeout;
 use crate::forward::{self, Forward};
 use crate::machine::Machine;
 use crate::master::Master;
-use crate::{Command, Ended, Endpoint, Error, Options, Output, Process, Target, process, run, ssh_config};
+use crate::{
+    Command, Ended, Endpoint, Error, Options, Output, Process, Route, Target, process, route, run, ssh_config,
+};
 
 /// One of the two machines of a migration, reached. Cheap to clone; all clones share one connection, which ends with
 /// the last of them (and the last forward), or with [`close`](Self::close).
@@ -116,6 +118,26 @@ impl Side {
     /// Whether that is by sudo, not by the login itself.
     pub fn uses_sudo(&self) -> bool {
         matches!(&*self.0, Kind::Machine(machine) if machine.login().sudo)
+    }
+
+    /// How another machine can reach this one, or in words why that is not known: only what ssh reaches in one step from
+    /// here, and by whose key this machine knows it.
+    ///
+    /// # Errors
+    /// Why not, for people.
+    pub async fn route(&self) -> Result<Route, String> {
+        match &*self.0 {
+            Kind::Machine(machine) => route::route(machine).await,
+            Kind::Folder { .. } => Err("it is a folder of this machine".to_owned()),
+        }
+    }
+
+    /// See [`Options::authorized_keys`].
+    pub fn authorized_keys(&self) -> Option<&Path> {
+        match &*self.0 {
+            Kind::Machine(machine) => machine.options.authorized_keys.as_deref(),
+            Kind::Folder { .. } => None,
+        }
     }
 
     /// Runs a command to its end: its input in, its status and output out. Any status is an `Ok`.

@@ -46,6 +46,8 @@ pub struct Options {
     pub ssh_config: Option<PathBuf>,
     /// Trust the host keys in this file only, for jump hosts too.
     pub known_hosts: Option<PathBuf>,
+    /// Where the side's sshd looks for the keys that let this login in, if that is not what its configuration says.
+    pub authorized_keys: Option<PathBuf>,
     /// Deadline for the whole of `connect`: every hop, login, and the first looks at the side (default 30 s).
     pub connect_timeout: Duration,
     /// Deadline for what rehome does for itself on a side: opening a forward, ending a command, closing (default 10 s).
@@ -61,6 +63,7 @@ impl Default for Options {
             control_dir: default_control_dir(),
             ssh_config: None,
             known_hosts: None,
+            authorized_keys: None,
             connect_timeout: Duration::from_secs(30),
             control_timeout: Duration::from_secs(10),
             keep_alive: Duration::from_secs(3),

@@ -8,6 +8,7 @@
 
 mod attributes;
 mod compare;
+mod direct;
 mod entry;
 mod error;
 mod escape;

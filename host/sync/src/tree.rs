@@ -2,6 +2,7 @@
 //! Invariant: every path is checked before it is sent to a hand, and what a hand answers before it is used (`listing`).
 //! Whole passes over two trees are in `pass` and `compare`; who does the work on the side is in `hand`.
 
+use crate::direct::{End, Ways};
 use crate::hand::{Reply, Request, Session, explain, open_agent, open_local};
 use crate::listing::Collector;
 use crate::look::{collect, names_of, stat};
@@ -23,6 +24,8 @@ pub struct Tree {
     hand: Hand,
     /// Hands that wait for work. Few: over ssh each takes one of the places of its connection.
     idle: Mutex<Vec<Session>>,
+    /// Ways to it that do not lead through this machine.
+    ways: Ways,
 }
 
 /// So many hands wait at most.
@@ -69,7 +72,8 @@ impl Tree {
                 remedy: "begin it with `/`".to_owned(),
             });
         }
-        let tree = Self { side: side.clone(), root: root.to_owned(), shown_root, hand, idle: Mutex::default() };
+        let (side, root) = (side.clone(), root.to_owned());
+        let tree = Self { side, root, shown_root, hand, idle: Mutex::default(), ways: Ways::default() };
         let session = tree.session().await?;
         tree.give_back(session);
         Ok(tree)
@@ -230,6 +234,16 @@ impl Tree {
     /// The side it is on, as messages call it.
     pub fn side(&self) -> &str {
         self.side.name()
+    }
+
+    /// Where it is, if that is another machine.
+    pub(crate) fn far_end(&self) -> Option<End<'_>> {
+        let Self { side, root, hand, .. } = self;
+        (!side.is_local()).then(|| End { side, root, old: matches!(hand, Hand::OldAgent) })
+    }
+
+    pub(crate) fn ways(&self) -> &Ways {
+        &self.ways
     }
 
     /// A hand for looking.

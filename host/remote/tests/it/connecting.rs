@@ -209,3 +209,23 @@ async fn kill_9_of_rehome_leaves_no_ssh_behind() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn the_way_to_a_side_is_told_with_the_host_keys_that_are_known() {
+    let Some(sshd) = Sshd::start("") else { return };
+    let side = sshd.side().await;
+    let key = sshd.public("host").split(' ').take(2).collect::<Vec<_>>().join(" ").trim_end().to_owned();
+    let known = |route: rehome_remote::Route| (route.host, route.port, route.host_keys);
+    let expected = ("127.0.0.1".to_owned(), sshd.port, vec![key.clone()]);
+    assert_eq!(known(side.route().await.unwrap()), expected);
+    // Without the port, hashed, beside others.
+    sshd.know(&format!("other {key}x\n127.0.0.1 {key}\n"));
+    let file = sshd.path("known_hosts");
+    assert!(std::process::Command::new("ssh-keygen").args(["-q", "-H", "-f"]).arg(file).status().unwrap().success());
+    assert_eq!(known(side.route().await.unwrap()), expected);
+    sshd.know(&format!("@revoked [127.0.0.1]:{} {key}\n", sshd.port));
+    assert!(side.route().await.unwrap_err().contains("revoked"));
+    sshd.know("");
+    assert!(side.route().await.unwrap_err().contains("no known_hosts file"));
+    side.close().await;
+}

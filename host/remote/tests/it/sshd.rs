@@ -92,6 +92,7 @@ impl Sshd {
             control_dir: self.path("c"),
             ssh_config: Some(self.path("ssh_config")),
             known_hosts: Some(self.path("known_hosts")),
+            authorized_keys: Some(self.path("authorized")),
             keep_alive: Duration::from_secs(1),
             ..Options::default()
         }

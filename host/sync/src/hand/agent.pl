@@ -1,12 +1,13 @@
 # The far hand of rehome: works inside one folder, for a program that sends it frames on stdin.
 # Invariant: every path is opened part by part from the root's handle with O_NOFOLLOW, and only bare names are acted on.
 # perl 5.14, perl-base and coreutils are enough (Debian 7). The frames are described in wire.rs; local*.rs do the same in Rust.
+# For another hand, which fetches from it directly, it only reads: then nothing else is done, whatever it is asked.
 use strict;
 use Fcntl qw(:DEFAULT :flock :mode);
 use POSIX qw(EACCES EAGAIN EEXIST EIO ELOOP ENOENT ENOTDIR EPERM EROFS EXDEV);
 use Config;
 
-my ($tree, $beside, $old) = @ARGV;
+my ($tree, $beside, $old, $only_reads) = @ARGV;
 my ($LONGEST, $PIECE, $FEW, $VERSIONS, $O_NOATIME, $OMIT) = (1 << 20, 65536, 16, 10000, 0x40000, (1 << 30) - 2);
 $ENV{PATH} = '/usr/sbin:/usr/bin:/sbin:/bin';
 $ENV{LC_ALL} = 'C';
@@ -30,6 +31,8 @@ my ($root, $here, $here_handle, @above, $locked, %user, %group, %uid, %gid);
 my ($writing, %changed, %known);
 my ($files, $others) = ({}, {}); # to sync: {few => [handles], file_systems => {device => handle}}
 my ($in, $out) = ('', '');
+# Another hand that we fetch from; how much of $in was asked for ahead, and whether the frame at hand was.
+my ($link, $ahead, $asked) = (undef, 0, 0);
 
 # Frames
 
@@ -52,6 +55,8 @@ sub next_frame {
             if (length $in >= 4 + $length) {
                 my $frame = substr($in, 4, $length);
                 substr($in, 0, 4 + $length) = '';
+                $asked = $ahead > 0;
+                $ahead -= 4 + $length if $asked;
                 return $frame;
             }
         }
@@ -60,7 +65,7 @@ sub next_frame {
         undef $here;
         @above = ();
         # Nobody there for two minutes (rehome says something every 20 s): give up the lock by ending.
-        alarm($locked ? 120 : 0);
+        alarm($only_reads ? 600 : $locked ? 120 : 0);
         my $got = sysread(STDIN, $in, 2 * $PIECE, length $in);
         alarm(0);
         if (!defined $got) { next if $!{EINTR}; exit 1 }
@@ -481,6 +486,7 @@ sub finish {
     note($files, $w->{handle});
     $changed{parent_of($w->{path})} = 1;
 }
+# (agent_fetch.pl)
 # Durability: a few are synced one by one, many by one syncfs a file system
 
 sub bring_to_disk { # fsync(2); perl has no word of its own for it
@@ -694,6 +700,8 @@ my %requests = (
     R => [\&fetch, 0],
     m => [\&message, 0],
     Q => [\&put, 1],
+    O => [\&open_link, 0],
+    J => [\&fetch_all, 0],
     G => [\&tell_hashes, 0],
     Y => [\&make_symlink, 1],
     M => [\&move, 1],
@@ -707,6 +715,7 @@ my %requests = (
     T => [\&settle, 1],
     E => [\&finish, 1],
 );
+%requests = map { $_ => $requests{$_} } 'R', 'm' if $only_reads;
 
 binmode STDIN;
 binmode STDOUT;
@@ -720,10 +729,10 @@ tell_back('h', 1, $call ? 1 : 0);
 while (1) {
     my $frame = next_frame();
     my $letter = substr($frame, 0, 1);
-    if ($letter eq 'D') { more(substr($frame, 1)); next }
-    next if $letter eq 'N';
+    if ($letter eq 'D' && !$only_reads) { more(substr($frame, 1)); next }
+    if ($letter eq 'N') { keep_link(); next }
     my @fields = unpack('x (N/a*)*', $frame);
-    if ($letter eq 'W') { begin(@fields); next }
+    if ($letter eq 'W' && !$only_reads) { begin(@fields); next }
     my $request = $requests{$letter} or exit 1;
     my $done = eval { $request->[0]->(@fields); 1 };
     if (!$done) {

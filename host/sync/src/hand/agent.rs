@@ -8,12 +8,14 @@ use crate::{Error, escape};
 use rehome_remote::{Command, Process, Running, Side};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::LazyLock;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, BufWriter};
 use tokio::time::timeout;
 
 /// perl-base is Essential on Debian; nothing is installed on the side.
-const PROGRAM: &str = include_str!("agent.pl");
+pub(crate) static PROGRAM: LazyLock<String> =
+    LazyLock::new(|| include_str!("agent.pl").replace("# (agent_fetch.pl)\n", include_str!("agent_fetch.pl")));
 /// The agent gives up a lock when it hears nothing for 120 s.
 const HEARTBEAT: Duration = Duration::from_secs(20);
 /// No pass takes longer.

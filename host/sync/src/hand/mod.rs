@@ -14,7 +14,7 @@ mod names;
 mod session;
 mod wire;
 
-pub(crate) use agent::open_agent;
+pub(crate) use agent::{PROGRAM, open_agent};
 pub(crate) use local::open_local;
 pub(crate) use session::{Incoming, Outgoing, Session, explain, unexpected};
 pub(crate) use wire::split as wire_fields;
@@ -92,6 +92,15 @@ pub(crate) enum Request {
         attributes: Option<Attributes>,
         modified: Time,
     },
+    /// A hand that only reads, at the far end of a program (an ssh) that is started for it on this side: `Reached`. Its
+    /// output begins with the mark, after whatever a login prints; it may be silent for so many seconds until then.
+    Reach {
+        patience: u32,
+        mark: Vec<u8>,
+        program: Vec<Vec<u8>>,
+    },
+    /// New files (must not exist) with the content that the hand which was reached has for them: `Pulled`, one each.
+    Pull(Vec<Pull>),
     /// Begin a new file (must not exist); no reply.
     Begin(Vec<u8>),
     /// More of it; no reply.
@@ -188,8 +197,54 @@ pub(crate) enum Reply {
         changed: bool,
     },
     Space(Space),
+    /// Or in words why not.
+    Reached(Result<(), Vec<u8>>),
+    Pulled(Vec<Pulled>),
     /// In the order of the files; `None`: it could not be read whole, or was written to meanwhile.
     Hashes(Vec<Option<Hash>>),
+}
+
+/// A file that a hand is to fetch by itself.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Pull {
+    /// On the source.
+    pub file: Vec<u8>,
+    /// How the source is asked for it.
+    pub how: How,
+    /// Where it is written.
+    pub path: Vec<u8>,
+    pub mode: u32,
+    pub owner: Option<Owner>,
+    pub attributes: Option<Attributes>,
+    /// Of a message; another file has the time that it was read with.
+    pub modified: Time,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum How {
+    /// As by `Message`, of this size.
+    Message(u64),
+    /// As by `Fetch`, a message of this size.
+    Pieces(u64),
+    /// As by `Fetch`, when it is ripe, of this size at most.
+    Ripe(u64),
+}
+
+/// What became of a file that a hand fetched by itself.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Pulled {
+    /// Complete; bytes of it.
+    Written(u64),
+    /// It is not what it was when it was listed, or opened.
+    Changed,
+    /// What the source said.
+    Unreadable(Fault),
+    /// The target's own trouble.
+    Refused(Fault),
+    /// The link was lost before, in these words. There is nothing of the file.
+    Lost(Vec<u8>),
+    /// The source said what no honest one says, such as this.
+    Lie(Vec<u8>),
 }
 
 impl Request {
@@ -197,6 +252,8 @@ impl Request {
     fn content(&self) -> usize {
         match self {
             Request::Data(content) | Request::Put { content, .. } => content.len(),
+            // A burst of its own.
+            Request::Pull(_) => PIECE,
             _ => 0,
         }
     }

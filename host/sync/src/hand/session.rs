@@ -26,6 +26,8 @@ pub(crate) struct Session {
     side: String,
     /// Whether times have nanoseconds there.
     pub exact: bool,
+    /// The source that it fetches from by itself, if any; see `direct`.
+    pub reaches: Option<String>,
     requests: Outgoing,
     replies: Incoming,
     stop: Arc<AtomicBool>,
@@ -179,7 +181,15 @@ impl Session {
         let stop = Arc::new(AtomicBool::new(false));
         let replies = Incoming { side: side.to_owned(), queue, ready: Vec::new().into_iter() };
         let requests = Outgoing { queue: requests, burst: Burst::new() };
-        let session = Self { side: side.to_owned(), exact, requests, replies, stop: stop.clone(), tasks: Vec::new() };
+        let session = Self {
+            side: side.to_owned(),
+            exact,
+            reaches: None,
+            requests,
+            replies,
+            stop: stop.clone(),
+            tasks: Vec::new(),
+        };
         (session, request_queue, Replies { queue: reply_queue, burst: Burst::new() }, stop)
     }
 
@@ -277,6 +287,7 @@ pub(crate) fn unexpected(side: &str, reply: &Reply) -> Error {
         Reply::Opened { .. } | Reply::Data(_) | Reply::Whole(_) | Reply::Closed { .. } => "content",
         Reply::Space(_) | Reply::Clock(_) => "a number",
         Reply::Hashes(_) => "a hash",
+        Reply::Reached(_) | Reply::Pulled(_) => "a word of a direct link",
     };
     Error::Protocol { side: side.to_owned(), what: format!("{what} was not asked for") }
 }

@@ -3,7 +3,7 @@
 //! Invariant: whatever comes in is checked for shape here (numbers, counts, limits); its meaning is checked by `listing`.
 //! A field is a length (4 bytes, big-endian) and bytes; numbers are decimal text, so that a 32-bit perl can write them.
 
-use super::{Fault, Hash, RawEntry, Reply, Request, Time, Why};
+use super::{Fault, Hash, How, Pull, Pulled, RawEntry, Reply, Request, Time, Why};
 use crate::attributes::Attributes;
 use crate::{FolderKey, Kind, Owner, Space};
 use std::collections::HashMap;
@@ -48,6 +48,12 @@ pub(super) fn encode(request: &Request) -> Vec<u8> {
             all.extend(slices(&fields));
             frame(b'Q', &all)
         }
+        Request::Reach { patience, mark, program } => {
+            let mut fields = vec![number(*patience), mark.clone()];
+            fields.extend(program.iter().cloned());
+            frame(b'O', &slices(&fields))
+        }
+        Request::Pull(files) => frame(b'J', &slices(&files.iter().flat_map(pull_fields).collect::<Vec<_>>())),
         Request::Hash(files) => frame(b'G', &slices(files)),
         Request::Begin(path) => frame(b'W', &[path]),
         Request::Data(piece) => raw_frame(b'D', piece),
@@ -84,6 +90,19 @@ pub(super) fn encode(request: &Request) -> Vec<u8> {
         Request::Sync => frame(b'S', &[]),
         Request::Settle => frame(b'T', &[]),
     }
+}
+
+fn pull_fields(pull: &Pull) -> Vec<Vec<u8>> {
+    let (how, most, size) = match pull.how {
+        How::Message(size) => (b"m", size, number(size)),
+        How::Pieces(size) => (b"f", size, number(size)),
+        How::Ripe(most) => (b"r", most, Vec::new()),
+    };
+    let mut fields = vec![how.to_vec(), pull.file.clone(), number(most), size, pull.path.clone(), number(pull.mode)];
+    fields.extend(owner_fields(pull.owner.as_ref()));
+    fields.extend(attribute_fields(pull.attributes.as_ref()));
+    fields.extend(time_fields(Some(pull.modified)));
+    fields
 }
 
 /// A key as the agent writes it, to be compared as text.
@@ -190,6 +209,10 @@ impl Decoder {
                 let inodes = if parse::<u64>(all)? == 0 { u64::MAX } else { parse(inodes)? };
                 Ok(Reply::Space(Space { bytes: parse(bytes)?, inodes }))
             }
+            (b'j', [reached, words]) => Ok(Reply::Reached(if *reached == b"1" { Ok(()) } else { Err(words.to_vec()) })),
+            (b'q', pulled) => {
+                Ok(Reply::Pulled(pulled.iter().map(|field| parse_pulled(field)).collect::<Result<_, _>>()?))
+            }
             (b'x', hashes) => {
                 Ok(Reply::Hashes(hashes.iter().map(|field| parse_hash(field)).collect::<Result<_, _>>()?))
             }
@@ -277,6 +300,20 @@ fn parse_hash(field: &[u8]) -> Result<Option<Hash>, Refused> {
         return Ok(None);
     }
     field.try_into().map(Some).map_err(|_| "a hash of another length than SHA-256 has")
+}
+
+/// A letter, and what belongs to it.
+fn parse_pulled(field: &[u8]) -> Result<Pulled, Refused> {
+    let (letter, rest) = field.split_first().ok_or("a file of which nothing is told")?;
+    Ok(match letter {
+        b'w' => Pulled::Written(parse(rest)?),
+        b'c' => Pulled::Changed,
+        b'u' => Pulled::Unreadable(parse_why(rest)?.into()),
+        b't' => Pulled::Refused(parse_why(rest)?.into()),
+        b'l' => Pulled::Lost(rest.to_vec()),
+        b'x' => Pulled::Lie(rest.to_vec()),
+        _ => return Err("a file of which something unknown is told"),
+    })
 }
 
 /// `E` and an errno, or a word.

@@ -2,9 +2,10 @@
 //! Invariant: killed at any point, the next pass converges: nothing unfinished stands under a final name, names change in
 //! single steps, and what is set aside is never overwritten. The order of things is that of [`crate::plan::Stage`].
 //! `split` and `group` take a large tree apart, `work` deals with the parts, with whom `crew` says; of one part `plan` decides, `transfer` moves
-//! content (`staging`: for folders that are new), `names` changes names, `leaves` knows what need not be listed; `strangers` are hard links between parts.
+//! content (`direct`: not through this machine; `staging`: for folders that are new), `names` changes names, `leaves` knows what need not be listed; `strangers` are hard links between parts.
 
 mod crew;
+mod direct;
 pub(crate) mod group;
 mod leaves;
 mod names;

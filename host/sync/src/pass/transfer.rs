@@ -4,7 +4,7 @@
 
 use super::staging::Staging;
 use super::{Item, Pass};
-use crate::hand::{Fault, Incoming, Outgoing, PIECE, Reply, Request, unexpected};
+use crate::hand::{Fault, How, Incoming, Outgoing, PIECE, Reply, Request, unexpected};
 use crate::path::name_of;
 use crate::plan::Former;
 use crate::temporary::{is_staged, is_temporary};
@@ -23,7 +23,7 @@ const GROWTH: u64 = 64 << 20;
 
 /// What became of one file of a batch.
 #[derive(Debug)]
-enum Outcome {
+pub(super) enum Outcome {
     /// It is complete under its temporary name; bytes of it.
     Written(u64),
     /// It is gone from the source, or is another kind of thing now.
@@ -211,44 +211,64 @@ impl Pass<'_> {
         self.target.each(requests.collect()).await.map(drop)
     }
 
-    /// Moves the content of a batch: asking, passing on, and hearing how it went, all at the same time.
+    /// Moves the content of a batch: by the target itself where it can fetch, and what is left then through this machine.
     async fn transfer(&mut self, batch: &[Item], temporaries: &[Vec<u8>]) -> Result<Vec<Outcome>, Error> {
         let messages: Vec<bool> =
             batch.iter().map(|item| self.layout.mailbox_of_message(item.entry.path.as_bytes()).is_some()).collect();
+        let mut outcomes: Vec<Option<Outcome>> = batch.iter().map(|_| None).collect();
+        if self.is_direct(batch).await? {
+            self.pull(batch, temporaries, &messages, &mut outcomes).await?;
+        }
+        let left: Vec<usize> = (0..batch.len()).filter(|&position| outcomes[position].is_none()).collect();
+        for (&position, outcome) in left.iter().zip(self.relay(batch, temporaries, &messages, &left).await?) {
+            outcomes[position] = Some(outcome);
+        }
+        Ok(outcomes.into_iter().flatten().collect())
+    }
+
+    /// Asking, passing on, and hearing how it went, all at the same time. Returns the outcomes of these positions.
+    async fn relay(
+        &mut self,
+        batch: &[Item],
+        temporaries: &[Vec<u8>],
+        messages: &[bool],
+        positions: &[usize],
+    ) -> Result<Vec<Outcome>, Error> {
         let (options, exact) = (self.options, self.exact());
         let (ask, read) = self.source.halves();
         let (write, heard) = self.target.halves();
         let (expect, expected) = mpsc::unbounded_channel();
         let asking = async {
-            for (item, &message) in batch.iter().zip(&messages).filter(|(item, _)| item.entry.kind == Kind::File) {
-                let most = if message {
-                    item.entry.size
-                } else {
-                    item.entry.size.saturating_mul(2).max(item.entry.size + GROWTH)
-                };
-                let file = item.entry.path.as_bytes().to_vec();
-                let request = if message && is_small(&item.entry) {
-                    Request::Message { file, most }
-                } else {
-                    Request::Fetch { file, most, ripen: !message }
-                };
-                ask.add(request).await;
+            for &position in positions.iter().filter(|&&position| batch[position].entry.kind == Kind::File) {
+                let entry = &batch[position].entry;
+                let file = entry.path.as_bytes().to_vec();
+                ask.add(match how(entry, messages[position]) {
+                    How::Message(most) => Request::Message { file, most },
+                    How::Pieces(most) => Request::Fetch { file, most, ripen: false },
+                    How::Ripe(most) => Request::Fetch { file, most, ripen: true },
+                })
+                .await;
             }
             ask.flush().await;
             Ok::<(), Error>(())
         };
         let passing = async {
-            let mut outcomes = Vec::with_capacity(batch.len());
-            for (position, item) in batch.iter().enumerate() {
-                let mover =
-                    Mover { options, item, temporary: &temporaries[position], message: messages[position], exact };
+            let mut outcomes = Vec::with_capacity(positions.len());
+            for (nth, &position) in positions.iter().enumerate() {
+                let mover = Mover {
+                    options,
+                    item: &batch[position],
+                    temporary: &temporaries[position],
+                    message: messages[position],
+                    exact,
+                };
                 // Whatever is read next is waited for: the target need not wait, too.
                 if !read.has_more() {
                     write.flush().await;
                 }
                 let (outcome, written) = mover.pass_on(read, write).await?;
                 if written {
-                    let _ = expect.send(position);
+                    let _ = expect.send(nth);
                 }
                 outcomes.push(outcome);
             }
@@ -258,8 +278,8 @@ impl Pass<'_> {
         };
         let hearing = hear(heard, expected);
         let ((), mut outcomes, refusals) = tokio::try_join!(asking, passing, hearing)?;
-        for (position, fault) in refusals {
-            outcomes[position] = Outcome::Refused(fault);
+        for (nth, fault) in refusals {
+            outcomes[nth] = Outcome::Refused(fault);
         }
         Ok(outcomes)
     }
@@ -277,6 +297,15 @@ async fn hear(
         }
     }
     Ok(refusals)
+}
+
+/// How the source is asked for a file.
+pub(super) fn how(entry: &Entry, message: bool) -> How {
+    match message {
+        true if is_small(entry) => How::Message(entry.size),
+        true => How::Pieces(entry.size),
+        false => How::Ripe(entry.size.saturating_mul(2).max(entry.size.saturating_add(GROWTH))),
+    }
 }
 
 /// Whether it travels in one piece.
@@ -374,7 +403,8 @@ impl Mover<'_> {
     }
 }
 
-fn unreadable(fault: &Fault, message: bool) -> Outcome {
+/// What it means that the source failed to read a file.
+pub(super) fn unreadable(fault: &Fault, message: bool) -> Outcome {
     use crate::hand::Why;
     match fault.why {
         _ if fault.vanished() => Outcome::Vanished,

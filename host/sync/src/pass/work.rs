@@ -114,6 +114,11 @@ impl Progress {
         self.total.fetch_add(more, Ordering::Relaxed);
     }
 
+    /// What is known to be done, and was done, by all; and whether there may be more.
+    pub(super) fn total(&self) -> (u64, bool) {
+        (self.total.load(Ordering::Relaxed), self.open.load(Ordering::Relaxed))
+    }
+
     pub(super) fn done(&self, bytes: u64) {
         self.done.fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);

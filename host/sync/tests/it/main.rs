@@ -10,6 +10,8 @@
 
 mod churn;
 mod contents;
+mod direct;
+mod direct_agent;
 mod files;
 mod fixture;
 mod hostile;
