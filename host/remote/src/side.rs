@@ -120,6 +120,11 @@ impl Side {
         matches!(&*self.0, Kind::Machine(machine) if machine.login().sudo)
     }
 
+    /// Whether [`Options::direct`] lets another side in here.
+    pub fn may_let_in(&self) -> bool {
+        matches!(&*self.0, Kind::Machine(machine) if machine.options.direct)
+    }
+
     /// How another machine can reach this one, or in words why that is not known: only what ssh reaches in one step from
     /// here, and by whose key this machine knows it.
     ///

@@ -48,6 +48,9 @@ pub struct Options {
     pub known_hosts: Option<PathBuf>,
     /// Where the side's sshd looks for the keys that let this login in, if that is not what its configuration says.
     pub authorized_keys: Option<PathBuf>,
+    /// Whether another side may be let in here for a moment, so that what is copied need not pass through this machine
+    /// (default: yes).
+    pub direct: bool,
     /// Deadline for the whole of `connect`: every hop, login, and the first looks at the side (default 30 s).
     pub connect_timeout: Duration,
     /// Deadline for what rehome does for itself on a side: opening a forward, ending a command, closing (default 10 s).
@@ -64,6 +67,7 @@ impl Default for Options {
             ssh_config: None,
             known_hosts: None,
             authorized_keys: None,
+            direct: true,
             connect_timeout: Duration::from_secs(30),
             control_timeout: Duration::from_secs(10),
             keep_alive: Duration::from_secs(3),

@@ -42,6 +42,7 @@ pub(super) struct RawSide {
     pub ssh_config: Option<Spanned<PathBuf>>,
     pub known_hosts: Option<Spanned<PathBuf>>,
     pub control_dir: Option<Spanned<PathBuf>>,
+    pub direct: Option<Spanned<bool>>,
     pub redis: Option<Spanned<RawRedis>>,
     #[serde(default)]
     pub database: BTreeMap<String, Spanned<RawDatabase>>,

@@ -89,6 +89,8 @@ fn side(source: &Source, name: &str, raw: &Spanned<RawSide>) -> Result<SidePlan,
     )?;
     only_for(source, &side.ssh_config, "ssh-config", matches!(target, Target::Ssh { .. }), "a side reached by ssh")?;
     only_for(source, &side.known_hosts, "known-hosts", matches!(target, Target::Ssh { .. }), "a side reached by ssh")?;
+    only_for(source, &side.direct, "direct", matches!(target, Target::Ssh { .. }), "a side reached by ssh")?;
+    options.direct = side.direct.as_ref().is_none_or(|direct| *direct.as_ref());
     options.sudo = side.sudo.as_ref().is_some_and(|sudo| *sudo.as_ref());
     options.ssh_config = side.ssh_config.as_ref().map(|path| folder.join(path.as_ref()));
     options.known_hosts = side.known_hosts.as_ref().map(|path| folder.join(path.as_ref()));

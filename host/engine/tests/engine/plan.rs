@@ -23,7 +23,7 @@ fn refused(text: &str) -> String {
 fn a_whole_plan_is_read() {
     let text = format!(
         "[migration]\nname = \"bullseye to bookworm\"\ncomponents = [\"a\", \"b\"]\n\
-         [old]\nssh = \"root@old\"\nsudo = true\nknown-hosts = \"hosts\"\n\
+         [old]\nssh = \"root@old\"\nsudo = true\nknown-hosts = \"hosts\"\ndirect = false\n\
          [old.database.mailserver]\nsocket = \"/tmp/s.sock\"\nuser = \"me\"\npassword = \"db\"\n[secret.db]\nfile = \"db\"\n\
          [new]\nfolder = \"new\"\n[new.database.mailserver]\nsqlite = \"/m.db\"\n{}about = \"hot\"\n\
          [phase.config]\npass = \"hot\"\nfolders = [\"x\"]\n{}",
@@ -33,7 +33,7 @@ fn a_whole_plan_is_read() {
     let plan = Plan::parse(Path::new("/etc/move/plan.toml"), &text).unwrap();
     assert_eq!(plan.name, "bullseye to bookworm");
     assert_eq!(plan.components, [Path::new("/etc/move/a"), Path::new("/etc/move/b")]);
-    assert!(plan.old.options.sudo);
+    assert!(plan.old.options.sudo && !plan.old.options.direct && plan.new.options.direct);
     assert_eq!(plan.old.options.known_hosts.as_deref(), Some(Path::new("/etc/move/hosts")));
     assert_eq!(
         plan.old.databases["mailserver"],

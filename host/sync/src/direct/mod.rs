@@ -65,6 +65,9 @@ pub(crate) fn is_reached(source: &Tree, hand: &Session) -> bool {
 /// Lets a hand of the target fetch from the source by itself from now on.
 pub(crate) async fn reach(source: &Tree, target: &Tree, hand: &mut Session) -> Result<Reached, Error> {
     let (Some(old), Some(new)) = (source.far_end(), target.far_end()) else { return Ok(Reached::No) };
+    if !old.side.may_let_in() {
+        return Ok(Reached::No);
+    }
     let key = old.key();
     // One at a time: the others see how it went.
     let mut failures = target.ways().0.lock().await;

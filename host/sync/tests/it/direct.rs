@@ -199,6 +199,27 @@ async fn a_login_that_is_refused_is_said_once_and_everything_passes_through_reho
 }
 
 #[tokio::test]
+async fn a_source_that_shall_let_nobody_in_is_not_asked_to() {
+    let Some(third) = Third::start().await else { return };
+    within(async {
+        account(&third.pair.source);
+        let options = rehome_remote::Options { direct: false, ..third.old.options() };
+        let target = Target::Ssh { destination: "old".to_owned() };
+        let (old, new) = (Side::connect(&target, &options).await.unwrap(), third.new.side().await);
+        let source = Tree::open(&old, &third.pair.source).await.unwrap();
+        let target = Tree::open(&new, &third.pair.target).await.unwrap();
+        let notes = Notes::default();
+        let report = sync(&source, &target, &maildir(), &(), &notes).await.unwrap();
+        third.pair.assert_equal(&["tmp/*"]);
+        assert_eq!(notes.0.into_inner().unwrap(), [""; 0]);
+        let read: u64 = third.old.masters().into_iter().map(bytes_read).sum();
+        assert!(read > report.bytes, "{read} of {} bytes came from the source through rehome", report.bytes);
+        third.assert_gone().await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_source_behind_another_machine_is_not_tried() {
     let Some(third) = Third::start().await else { return };
     within(async {
