@@ -87,7 +87,7 @@ async fn lead(
                 heard += 1;
             }
             // The target's side only ends after this one.
-            let _ = tell.send(Told::Root(root.clone()));
+            let _ = tell.send(Told::Root(Box::new(root.clone())));
             taken.push(root);
         }
         let Some(first) = asked.pop_front() else { return Ok(taken) };
@@ -103,7 +103,7 @@ async fn lead(
 /// What the source's side tells the target's.
 enum Told {
     /// It is being listed.
-    Root(Root),
+    Root(Box<Root>),
     /// Known leaves in a root whose names the source has told: whatever the target knows of them, its names are needed, too.
     Changed(RelativePath, Vec<RelativePath>),
 }
