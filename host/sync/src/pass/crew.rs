@@ -82,10 +82,15 @@ impl Crew {
 
     /// The next part, also where it has yet to be added.
     pub(super) async fn next(&self) -> Option<Part> {
-        self.until(|state| match state.parts.pop_front() {
-            _ if state.looking => None,
-            None if state.open => None,
-            part => Some(part),
+        self.until(|state| {
+            // Nobody takes a part before everything was looked at.
+            if state.looking {
+                return None;
+            }
+            match state.parts.pop_front() {
+                None if state.open => None,
+                part => Some(part),
+            }
         })
         .await
     }
