@@ -135,11 +135,6 @@ impl Collector {
         self.known = leaves;
     }
 
-    /// How many entries and names were told so far.
-    pub(crate) fn told(&self) -> usize {
-        self.told
-    }
-
     /// How much was told so far, in entries.
     pub(crate) fn volume(&self) -> usize {
         self.told - self.told_names + self.told_names / NAMES_AN_ENTRY

@@ -201,8 +201,12 @@ fn move_aside(
 
 fn open_or_make(folder: &OwnedFd, name: &[u8]) -> Result<OwnedFd, Errno> {
     match openat(folder, name, FOLDER, Mode::empty()) {
-        Err(Errno::NOENT) => mkdirat(folder, name, Mode::from_raw_mode(0o700))?,
+        Err(Errno::NOENT) => {}
         other => return other,
     }
-    openat(folder, name, FOLDER, Mode::empty())
+    match mkdirat(folder, name, Mode::from_raw_mode(0o700)) {
+        // Another hand of the same pass made it meanwhile.
+        Ok(()) | Err(Errno::EXIST) => openat(folder, name, FOLDER, Mode::empty()),
+        Err(errno) => Err(errno),
+    }
 }

@@ -13,8 +13,6 @@ use tokio::sync::Notify;
 
 /// How many parts are under way at a time where there is volume. More wait for the same disk.
 pub(super) const WORKERS: usize = 3;
-/// Looking at so many entries and names takes as long as it takes another one to join.
-const EFFORT: usize = 30_000;
 
 /// What those who work for one pass know of each other.
 pub(super) struct Crew {
@@ -31,8 +29,6 @@ pub(super) struct State {
     pub(super) open: bool,
     /// How many look.
     lookers: usize,
-    /// Entries and names that were looked at.
-    effort: usize,
     /// Files to be copied, in all parts that were added.
     copies: usize,
     /// What would be set aside, of all that was looked at.
@@ -49,7 +45,6 @@ impl Crew {
             looking: !ahead,
             open: true,
             lookers: 0,
-            effort: 0,
             copies: 0,
             deletes: Deletes::default(),
             entries: 0,
@@ -112,11 +107,11 @@ impl Crew {
         self.until(|state| (state.lookers == 0).then_some(())).await;
     }
 
-    /// Whether there is enough for one more, who is the `nth` to join; known once so much was looked at, or all.
-    async fn is_worth(&self, shared: &Shared<'_>, nth: usize) -> bool {
+    /// Whether there is enough for one more; known once so much was looked at, or all.
+    async fn is_worth(&self, shared: &Shared<'_>) -> bool {
         self.until(|state| match state.looking {
-            // Two keep a source busy that is only looked at.
-            true => (nth == 0 && state.effort > EFFORT && shared.has_more()).then_some(true),
+            // One looks: what is looked at first is dealt with by all.
+            true => None,
             false if state.copies > shared.options.part => Some(true),
             false => (!state.open).then(|| shared.has_more()),
         })
@@ -132,7 +127,6 @@ impl State {
     }
 
     pub(super) fn seen(&mut self, part: &Part) {
-        self.effort += part.effort;
         self.entries += part.entries();
         self.deletes.add(&part.plan);
     }
@@ -145,15 +139,14 @@ impl State {
 
 /// Looks at parts and deals with them as well, once it is worth it. The lock of the first one's hand keeps others out for all.
 /// Where a connection has no place for more (sshd_config(5), MaxSessions), fewer do it.
-pub(super) async fn help<'a>(shared: &'a Shared<'a>, crew: &Crew, nth: usize) -> Result<Option<Pass<'a>>, Error> {
-    if !crew.is_worth(shared, nth).await {
+pub(super) async fn help<'a>(shared: &'a Shared<'a>, crew: &Crew) -> Result<Option<Pass<'a>>, Error> {
+    if !crew.is_worth(shared).await {
         return Ok(None);
     }
     let (Ok(source), Ok(target)) = tokio::join!(shared.source.session(), shared.target.session()) else {
         return Ok(None);
     };
     let mut pass = Pass::new(source, target, shared);
-    pass.look(crew).await?;
     pass.work(crew).await?;
     Ok(Some(pass))
 }

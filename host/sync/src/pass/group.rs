@@ -16,8 +16,6 @@ pub(crate) struct Group {
     pub roots: Vec<Root>,
     pub source: Listing,
     pub target: Listing,
-    /// Entries and names that the source told.
-    pub effort: usize,
 }
 
 /// What is known of leaves on both sides; the hands were told. None: listings are whole.
@@ -56,8 +54,7 @@ pub(crate) async fn next_group(
         return Ok(None);
     }
     let [on_source, on_target] = collectors;
-    let effort = on_source.told();
-    Ok(Some(Group { roots: taken, source: on_source.finish()?, target: on_target.finish()?, effort }))
+    Ok(Some(Group { roots: taken, source: on_source.finish()?, target: on_target.finish()? }))
 }
 
 /// Lists roots of the source until there is enough, and tells which.

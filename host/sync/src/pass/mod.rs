@@ -113,8 +113,6 @@ struct Part {
     layout: Layout,
     impure: HashSet<Vec<u8>>,
     began: Option<Time>,
-    /// Entries and names that were told of it.
-    effort: usize,
 }
 
 impl Part {
@@ -149,7 +147,7 @@ impl<'a> Pass<'a> {
 
     /// Decides what is to be done in some parts that were listed.
     async fn prepare(&mut self, group: Group, began: Option<Time>) -> Result<Part, Error> {
-        let Group { roots, mut source, mut target, effort } = group;
+        let Group { roots, mut source, mut target } = group;
         self.impure = HashSet::new();
         self.look_into_leaves(&mut source, &mut target).await?;
         let layout = Layout::find(self.options.strategy, [&source, &target]);
@@ -157,7 +155,7 @@ impl<'a> Pass<'a> {
         self.only_time(&source, &target, &layout, &mut plan).await?;
         let impure = std::mem::take(&mut self.impure);
         let roots = roots.into_iter().map(|root| root.path).collect();
-        let part = Part { roots, source, target, plan, layout, impure, began, effort };
+        let part = Part { roots, source, target, plan, layout, impure, began };
         self.note_strangers(&part);
         Ok(part)
     }

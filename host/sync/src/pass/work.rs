@@ -139,7 +139,7 @@ pub(super) async fn run(shared: &Shared<'_>) -> Result<SyncReport, Error> {
     let paths: BTreeSet<RelativePath> = roots.iter().map(|root| root.path.clone()).collect();
     let others = if roots.len() < 2 { 0 } else { WORKERS - 1 };
     shared.push(roots.into());
-    let upper = super::Group { roots: Vec::new(), source, target, effort: 0 };
+    let upper = super::Group { roots: Vec::new(), source, target };
     let mut upper = first.prepare(upper, None).await?;
     // Where nothing can be set aside nothing has to be known before the first part is dealt with.
     let ahead = others > 0 && !first.may_delete(&upper);
@@ -153,7 +153,7 @@ pub(super) async fn run(shared: &Shared<'_>) -> Result<SyncReport, Error> {
         }
         first.work(&crew).await
     };
-    let helping = futures_util::future::try_join_all((0..others).map(|nth| help(shared, &crew, nth)));
+    let helping = futures_util::future::try_join_all((0..others).map(|_| help(shared, &crew)));
     let ((), others) = tokio::try_join!(leading, helping)?;
     for other in others.into_iter().flatten() {
         first.join(other);
