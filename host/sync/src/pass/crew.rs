@@ -23,12 +23,10 @@ pub(super) struct Crew {
 pub(super) struct State {
     /// Those that were looked at and wait to be dealt with.
     pub(super) parts: VecDeque<Part>,
-    /// Whether everything has to be looked at before anything is dealt with, and somebody still looks.
+    /// Whether everything has to be looked at before anything is dealt with, and that goes on.
     pub(super) looking: bool,
     /// Whether somebody still adds parts.
     pub(super) open: bool,
-    /// How many look.
-    lookers: usize,
     /// Files to be copied, in all parts that were added.
     copies: usize,
     /// What would be set aside, of all that was looked at.
@@ -44,7 +42,6 @@ impl Crew {
             parts: VecDeque::new(),
             looking: !ahead,
             open: true,
-            lookers: 0,
             copies: 0,
             deletes: Deletes::default(),
             entries: 0,
@@ -90,23 +87,6 @@ impl Crew {
         .await
     }
 
-    /// One more who looks; false: there is nothing to look at first.
-    pub(super) fn begin_to_look(&self) -> bool {
-        self.update(|state| {
-            state.lookers += usize::from(state.looking);
-            state.looking
-        })
-    }
-
-    pub(super) fn end_to_look(&self) {
-        self.update(|state| state.lookers -= 1);
-    }
-
-    /// Until nobody looks any more.
-    pub(super) async fn looked(&self) {
-        self.until(|state| (state.lookers == 0).then_some(())).await;
-    }
-
     /// Whether there is enough for one more; known once so much was looked at, or all.
     async fn is_worth(&self, shared: &Shared<'_>) -> bool {
         self.until(|state| match state.looking {
@@ -137,7 +117,7 @@ impl State {
     }
 }
 
-/// Looks at parts and deals with them as well, once it is worth it. The lock of the first one's hand keeps others out for all.
+/// Deals with parts as well, once it is worth it. The lock of the first one's hand keeps others out for all.
 /// Where a connection has no place for more (sshd_config(5), MaxSessions), fewer do it.
 pub(super) async fn help<'a>(shared: &'a Shared<'a>, crew: &Crew) -> Result<Option<Pass<'a>>, Error> {
     if !crew.is_worth(shared).await {

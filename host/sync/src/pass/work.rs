@@ -177,7 +177,6 @@ impl Pass<'_> {
     async fn look_at_all(&mut self, crew: &Crew, upper: &mut Part) -> Result<(), Error> {
         crew.update(|state| state.seen(upper));
         self.look(crew).await?;
-        crew.looked().await;
         let parts = crew.update(|state| std::mem::take(&mut state.parts));
         self.shared.keep_later();
         let mut deletes = std::mem::take(&mut crew.state().deletes);
@@ -208,10 +207,7 @@ impl Pass<'_> {
 
     /// Looks at parts until there are no more, and keeps of them what memory allows. What need not be looked at for what is to
     /// be set aside there is left for later.
-    pub(super) async fn look(&mut self, crew: &Crew) -> Result<(), Error> {
-        if !crew.begin_to_look() {
-            return Ok(());
-        }
+    async fn look(&mut self, crew: &Crew) -> Result<(), Error> {
         self.tell_known().await?;
         let most = self.options.part.saturating_mul(KEPT);
         loop {
@@ -230,7 +226,6 @@ impl Pass<'_> {
                 self.shared.put_off(roots);
             }
         }
-        crew.end_to_look();
         Ok(())
     }
 
