@@ -288,8 +288,10 @@ async fn a_pass_that_is_dropped_while_a_link_is_made_leaves_nothing() {
             let keys = third.old.path("authorized");
             until(|| fs::read(&keys).unwrap() == third.keys && folders() == third.folders).await;
         }
-        let (_, notes, _) = third.pass().await;
-        assert!(notes.is_empty(), "{notes:?}");
+        let (_, mut notes, _) = third.pass().await;
+        // Dropped while files were on their way, a pass leaves some, and the next one says that it removes them.
+        notes.retain(|note| !(note.starts_with("removing ") && note.ends_with(" unfinished files of a former pass")));
+        assert_eq!(notes, [""; 0], "the link is made at last");
         third.pair.assert_equal(&["tmp/*"]);
         assert!(unfinished(&third.pair.target).is_empty());
         third.assert_gone().await;
