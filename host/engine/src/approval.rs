@@ -5,12 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use rehome_gatekeeper::clock;
+use rehome_gatekeeper::types::SideName;
 use rehome_manifest::Request;
+use rehome_remote::Target;
 use serde::Serialize;
 
 use crate::error::{Error, Explanation, UsageError};
 use crate::lock::{Lock, LockedPhase, LockedRequest};
 use crate::phases::{Phase, short};
+use crate::plan::Plan;
 
 /// How a request stands to what was approved last.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -53,8 +56,33 @@ pub struct Approval {
     pub phases: Vec<Asking>,
     /// phases in the lock that the plan does not have any more
     pub left_over: Vec<String>,
+    /// what copies need beside requests
+    pub let_in: Vec<LetIn>,
     path: PathBuf,
     lock: Lock,
+}
+
+/// A side that lets the other one in for copies, with a key that is made for it, so that what is copied does not pass through
+/// this machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct LetIn {
+    /// who lets in: what is copied is there
+    pub side: SideName,
+    /// who is let in
+    pub other: SideName,
+}
+
+impl LetIn {
+    /// Where both sides are reached over ssh and the plan does not forbid it; in order.
+    fn all(plan: &Plan, phases: &[Phase]) -> Vec<LetIn> {
+        let is_far = |name| matches!(plan.side(name).target, Target::Ssh { .. });
+        let syncs = phases.iter().flat_map(|phase| phase.filled.manifest.sync.values());
+        let ways = syncs.map(|sync| LetIn { side: sync.source(), other: sync.to });
+        let open = ways
+            .filter(|way| way.side != way.other && is_far(way.side) && is_far(way.other))
+            .filter(|way| plan.side(way.side).options.direct);
+        open.collect::<BTreeSet<_>>().into_iter().collect()
+    }
 }
 
 /// What not to grant.
@@ -162,12 +190,12 @@ fn count(number: usize, what: &str) -> String {
 }
 
 impl Approval {
-    /// What `phases` ask for, against the lock at `path`.
-    pub(crate) fn of(phases: &[Phase], lock: Lock, path: &Path) -> Approval {
+    /// What `phases` of `plan` ask for, against the lock at `path`.
+    pub(crate) fn of(plan: &Plan, phases: &[Phase], lock: Lock, path: &Path) -> Approval {
         let asking = phases.iter().map(|phase| Asking::of(phase, lock.phases.get(phase.id()))).collect();
         let known = |id: &String| phases.iter().any(|phase| phase.id() == id);
         let left_over = lock.phases.keys().filter(|id| !known(id)).cloned().collect();
-        Approval { phases: asking, left_over, path: path.to_path_buf(), lock }
+        Approval { phases: asking, left_over, let_in: LetIn::all(plan, phases), path: path.to_path_buf(), lock }
     }
 
     /// The lock file.

@@ -83,7 +83,7 @@ impl Migration {
     pub fn approval(&self, loader: &dyn Loader) -> Result<Approval, Error> {
         let phases = self.phases(loader)?;
         let path = self.lock_path();
-        Ok(Approval::of(&phases, Lock::read(&path)?, &path))
+        Ok(Approval::of(&self.plan, &phases, Lock::read(&path)?, &path))
     }
 
     /// Grants everything `approval` shows, but for `less`. Answers how many requests are granted, and how many are not.

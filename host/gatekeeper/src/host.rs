@@ -228,6 +228,8 @@ impl Host {
     pub(crate) async fn tree(&self, permit: &Permit, side: SideName, path: &Path) -> Result<Arc<Tree>, Failure> {
         let key = (side, path.to_path_buf());
         let mut trees = self.trees.lock().await;
+        let others = trees.iter().filter(|((other, path), _)| *other == side && path != &key.1);
+        make_room(others.map(|(_, tree)| &**tree));
         if let Some(tree) = trees.get(&key) {
             return Ok(tree.clone());
         }
@@ -240,6 +242,21 @@ impl Host {
     /// Forgets opened trees: after one of them failed, the next call opens it anew.
     pub(crate) async fn forget_trees(&self) {
         self.trees.lock().await.clear();
+    }
+}
+
+/// Hands that trees which are not in use may keep, on each side.
+const WAITING: usize = 2;
+
+/// Hands that wait take places of a connection, which the tree that is used next needs, and commands. Those of the busiest
+/// trees stay.
+fn make_room<'a>(trees: impl Iterator<Item = &'a Tree>) {
+    let mut trees: Vec<&Tree> = trees.collect();
+    trees.sort_by_key(|tree| std::cmp::Reverse(tree.waiting()));
+    let mut left = WAITING;
+    for tree in trees {
+        tree.keep_waiting(left);
+        left -= tree.waiting().min(left);
     }
 }
 
@@ -289,4 +306,27 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rehome_remote::{Options, Target};
+
+    #[tokio::test]
+    async fn hands_that_wait_leave_places_for_the_tree_in_use_and_for_commands() {
+        let folder = tempfile::tempdir().unwrap();
+        let side = Side::connect(&Target::Folder(folder.path().into()), &Options::default()).await.unwrap();
+        let mut trees = Vec::new();
+        for name in ["etc", "mail", "keys", "spool"] {
+            std::fs::create_dir(folder.path().join(name)).unwrap();
+            trees.push(Tree::open(&side, &Path::new("/").join(name)).await.unwrap());
+        }
+        trees[1].ready().await.unwrap();
+        make_room(trees.iter());
+        let waiting: Vec<usize> = trees.iter().map(Tree::waiting).collect();
+        assert_eq!(waiting, [0, WAITING, 0, 0]);
+        // One that gave up its hands works as before.
+        assert!(trees[0].list(b"", 1, 10).await.unwrap().is_empty());
+    }
 }

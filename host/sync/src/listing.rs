@@ -51,7 +51,7 @@ impl Names {
 }
 
 /// So many names count as one entry: they take less memory, and hardly any time.
-const NAMES_AN_ENTRY: usize = 8;
+pub(crate) const NAMES_AN_ENTRY: usize = 8;
 
 impl Listing {
     pub(crate) fn sort(&mut self) {

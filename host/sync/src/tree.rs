@@ -6,6 +6,7 @@ use crate::direct::{End, Ways};
 use crate::hand::{Reply, Request, Session, explain, open_agent, open_local};
 use crate::listing::Collector;
 use crate::look::{collect, names_of, stat};
+use crate::pass::WORKERS;
 use crate::temporary::{Temporaries, is_temporary};
 use crate::{Entry, Error, Kind, Owner, Pattern, RelativePath, Space, escape};
 use rehome_remote::Side;
@@ -28,8 +29,8 @@ pub struct Tree {
     ways: Ways,
 }
 
-/// So many hands wait at most.
-const IDLE: usize = 2;
+/// So many hands wait at most: as many as a large pass takes.
+const IDLE: usize = WORKERS;
 
 /// Which kind of hand works in a tree.
 #[derive(Clone, Copy)]
@@ -77,6 +78,30 @@ impl Tree {
         let session = tree.session().await?;
         tree.give_back(session);
         Ok(tree)
+    }
+
+    /// Opens as many hands as a large pass takes, so that the next one need not wait for them; passes keep theirs, too.
+    ///
+    /// # Errors
+    /// As [`Tree::open`].
+    pub async fn ready(&self) -> Result<(), Error> {
+        let lacking = IDLE.saturating_sub(self.waiting());
+        let opened = futures_util::future::try_join_all((0..lacking).map(|_| self.open_hand())).await?;
+        opened.into_iter().for_each(|session| self.give_back(session));
+        Ok(())
+    }
+
+    /// Hands that wait for work.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.idle.lock().map_or(0, |idle| idle.len())
+    }
+
+    /// Ends hands that wait, but for so many: those of all trees share the places of a connection.
+    pub fn keep_waiting(&self, most: usize) {
+        if let Ok(mut idle) = self.idle.lock() {
+            idle.truncate(most);
+        }
     }
 
     /// What lies below the folder `below` (empty: the root), itself not included, `depth` levels deep (1: only what it
@@ -251,6 +276,10 @@ impl Tree {
         if let Some(session) = self.idle() {
             return Ok(session);
         }
+        self.open_hand().await
+    }
+
+    async fn open_hand(&self) -> Result<Session, Error> {
         // Beside the root of a machine, or of a folder that stands in for one, there is nothing of ours.
         let beside = self.root.file_name().map(|name| name.as_bytes().to_vec());
         match self.hand {

@@ -1,6 +1,6 @@
 //! `rehome approve`: everything the phases ask for, verbatim, and one question.
 
-use rehome_engine::{Approval, Error, Less};
+use rehome_engine::{Approval, Error, Less, LetIn};
 
 use super::requests::{self, Shown};
 use crate::args::{Approve, Global};
@@ -60,6 +60,10 @@ fn show(ui: &Ui, name: &str, approval: &Approval) {
                 "approved": standing,
             }));
         }
+    }
+    for LetIn { side, other } in &approval.let_in {
+        ui.out(Text::yellow("! ").plain(format!("rehome itself: what {other} copies from {side} it fetches by itself, with a key made for that. A line in authorized_keys of {side} lets it in, to read one tree, and is gone again within about a second. `direct = false` below `[{side}]` in the plan forbids it: then all passes through this machine.")).hang(2).into());
+        ui.event(&serde_json::json!({ "event": "let-in", "side": side, "other": other }));
     }
     for id in &approval.left_over {
         ui.out(

@@ -23,6 +23,20 @@ fn every_request_is_shown_and_a_repetition_only_named() {
 }
 
 #[test]
+fn that_a_side_lets_the_other_one_in_is_shown_where_it_may_happen() {
+    let shown = |old: &str, new: &str| {
+        let here = here();
+        let plan = std::fs::read_to_string(here.path("plan.toml")).unwrap();
+        here.write("plan.toml", &plan.replace("folder = \"old\"", old).replace("folder = \"new\"", new));
+        here.rehome_with("approve", &[("COLUMNS", "80")]).stdout.contains("authorized_keys of old")
+    };
+    let (old, new) = ("ssh = \"root@old.example\"", "ssh = \"root@new.example\"");
+    assert!(shown(old, new));
+    assert!(!shown(&format!("{old}\ndirect = false"), new));
+    assert!(!shown(old, "folder = \"new\"") && !shown("folder = \"old\"", new));
+}
+
+#[test]
 fn nothing_new_is_said_to_be_nothing_new() {
     let here = here();
     here.rehome("approve --yes");

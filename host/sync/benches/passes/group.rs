@@ -22,6 +22,8 @@ pub struct Group(Option<PathBuf>);
 /// What something took.
 pub struct Cost {
     pub seconds: f64,
+    /// Until all of it is on the disk as well.
+    pub durable_seconds: f64,
     pub cpu_seconds: Option<f64>,
     pub peak_mb: Option<f64>,
 }
@@ -65,7 +67,8 @@ impl Group {
         let done = work();
         let seconds = begun.elapsed().as_secs_f64();
         let cpu_seconds = self.cpu_seconds().zip(before).map(|(after, before)| after - before);
-        (done, Cost { seconds, cpu_seconds, peak_mb: watch.map(Watch::end) })
+        let peak_mb = watch.map(Watch::end);
+        (done, Cost { seconds, durable_seconds: seconds, cpu_seconds, peak_mb })
     }
 
     fn cpu_seconds(&self) -> Option<f64> {

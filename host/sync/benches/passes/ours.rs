@@ -81,6 +81,10 @@ pub fn serve(words: &[String]) {
         let here = Side::connect(&Target::Local, &reach).await.unwrap_or_else(|error| panic!("{error}"));
         let new = Tree::open(&here, target).await.unwrap_or_else(|error| panic!("{error}"));
         let old = Tree::open(&side, source).await.unwrap_or_else(|error| panic!("{error}"));
+        // As the passes before leave them.
+        for tree in [&old, &new] {
+            tree.ready().await.unwrap_or_else(|error| panic!("{error}"));
+        }
         let leaves = Leaves::read(state);
         println!("ready");
         while let Some(Ok(_)) = std::io::stdin().lines().next() {

@@ -1,5 +1,6 @@
-//! Who deals with the parts of a tree, and when: one begins, others join where there is enough to do for them.
-//! Invariant: where something may have to be set aside, nothing is dealt with before everything was looked at.
+//! Who looks at the parts of a tree and deals with them, and when: one begins, others join where there is enough for them.
+//! Invariant: where something may have to be set aside, nothing is dealt with before everything was looked at, and everybody
+//! who looked has said what was left for later: nobody joins in looking after the first one found nothing more.
 //! `work` says what looking and dealing are.
 
 use super::work::Shared;
@@ -11,8 +12,9 @@ use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
-/// How many parts are under way at a time where there is volume. More wait for the same disk.
-pub(super) const WORKERS: usize = 3;
+/// How many parts are under way at a time where there is volume: more wait for the same disk, and each takes a place of a
+/// connection.
+pub(crate) const WORKERS: usize = 3;
 
 /// What those who work for one pass know of each other.
 pub(super) struct Crew {
@@ -23,8 +25,9 @@ pub(super) struct Crew {
 pub(super) struct State {
     /// Those that were looked at and wait to be dealt with.
     pub(super) parts: VecDeque<Part>,
-    /// Whether everything has to be looked at before anything is dealt with, and that goes on.
-    pub(super) looking: bool,
+    looking: Looking,
+    /// Others that look as well.
+    lookers: usize,
     /// Whether somebody still adds parts.
     pub(super) open: bool,
     /// Files to be copied, in all parts that were added.
@@ -35,12 +38,31 @@ pub(super) struct State {
     pub(super) entries: usize,
 }
 
+/// Whether everything has to be looked at before anything is dealt with, and how far that is. It only goes forward.
+#[derive(PartialEq)]
+enum Looking {
+    /// The first one looks at a first part.
+    Alone,
+    /// There are more parts: others may look as well.
+    Joinable,
+    /// The first one found nothing more: nobody joins any more.
+    Closing,
+    /// Parts may be dealt with.
+    Over,
+}
+
 impl Crew {
-    /// `ahead`: parts may be dealt with while others are looked at.
-    pub(super) fn new(ahead: bool) -> Self {
+    /// `ahead`: parts may be dealt with while others are looked at. `large`: there are several parts, as is known before.
+    pub(super) fn new(ahead: bool, large: bool) -> Self {
+        let looking = match (ahead, large) {
+            (true, _) => Looking::Over,
+            (false, true) => Looking::Joinable,
+            (false, false) => Looking::Alone,
+        };
         let state = State {
             parts: VecDeque::new(),
-            looking: !ahead,
+            looking,
+            lookers: 0,
             open: true,
             copies: 0,
             deletes: Deletes::default(),
@@ -76,7 +98,7 @@ impl Crew {
     pub(super) async fn next(&self) -> Option<Part> {
         self.until(|state| {
             // Nobody takes a part before everything was looked at.
-            if state.looking {
+            if state.looking != Looking::Over {
                 return None;
             }
             match state.parts.pop_front() {
@@ -87,15 +109,51 @@ impl Crew {
         .await
     }
 
-    /// Whether there is enough for one more; known once so much was looked at, or all.
+    /// A part was looked at and there are more: others may look as well.
+    pub(super) fn call_for_lookers(&self) {
+        if self.state().looking == Looking::Alone {
+            self.update(|state| state.looking = Looking::Joinable);
+        }
+    }
+
+    /// There is nothing more to look at: nobody joins any more, and those who did are waited for.
+    pub(super) async fn all_have_looked(&self) {
+        self.state().looking = Looking::Closing;
+        self.until(|state| (state.lookers == 0).then_some(())).await;
+    }
+
+    /// Everything was looked at: these are to be dealt with.
+    pub(super) fn begin_dealing(&self, parts: Vec<Part>) {
+        self.update(|state| {
+            parts.into_iter().for_each(|part| state.add(part));
+            (state.looking, state.open) = (Looking::Over, false);
+        });
+    }
+
+    /// Whether there is something to do for one more; known once so much was looked at, or all.
     async fn is_worth(&self, shared: &Shared<'_>) -> bool {
         self.until(|state| match state.looking {
-            // One looks: what is looked at first is dealt with by all.
-            true => None,
-            false if state.copies > shared.options.part => Some(true),
-            false => (!state.open).then(|| shared.has_more()),
+            Looking::Joinable => Some(true),
+            Looking::Alone | Looking::Closing => None,
+            Looking::Over if state.copies > shared.options.part => Some(true),
+            Looking::Over if state.open => None,
+            Looking::Over => Some(shared.has_more()),
         })
         .await
+    }
+
+    /// Waits until there is nothing left that somebody else could do.
+    async fn nothing_left(&self, shared: &Shared<'_>) {
+        let nothing_waits = |state: &State| !state.open && state.parts.is_empty() && !shared.has_more();
+        self.until(|state| (state.looking == Looking::Over && nothing_waits(state)).then_some(())).await;
+    }
+
+    /// Whether one more may look, who is waited for from now on.
+    fn joins_in_looking(&self) -> bool {
+        let mut state = self.state();
+        let may = state.looking == Looking::Joinable;
+        state.lookers += usize::from(may);
+        may
     }
 }
 
@@ -117,16 +175,25 @@ impl State {
     }
 }
 
-/// Deals with parts as well, once it is worth it. The lock of the first one's hand keeps others out for all.
-/// Where a connection has no place for more (sshd_config(5), MaxSessions), fewer do it.
+/// Looks at parts and deals with them as well, once it is worth it. The lock of the first one's hand keeps others out for
+/// all. Where a connection has no place for more (sshd_config(5), MaxSessions), fewer do it.
 pub(super) async fn help<'a>(shared: &'a Shared<'a>, crew: &Crew) -> Result<Option<Pass<'a>>, Error> {
     if !crew.is_worth(shared).await {
         return Ok(None);
     }
-    let (Ok(source), Ok(target)) = tokio::join!(shared.source.session(), shared.target.session()) else {
-        return Ok(None);
+    // Nobody waits for hands that come too late.
+    let (source, target) = tokio::select! {
+        hands = async { tokio::try_join!(shared.source.session(), shared.target.session()) } => match hands {
+            Ok(hands) => hands,
+            Err(_) => return Ok(None),
+        },
+        () = crew.nothing_left(shared) => return Ok(None),
     };
     let mut pass = Pass::new(source, target, shared);
+    if crew.joins_in_looking() {
+        pass.look(crew).await?;
+        crew.update(|state| state.lookers -= 1);
+    }
     pass.work(crew).await?;
     Ok(Some(pass))
 }

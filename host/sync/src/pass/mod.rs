@@ -24,6 +24,7 @@ use crate::plan::{Copy, Extra, NewLink, Plan, Stage, plan};
 use crate::temporary::Temporaries;
 use crate::tree::{check_label, name_owner};
 use crate::{Error, Kind, Observer, Owner, RelativePath, State, SyncOptions, SyncReport, Tree};
+pub(crate) use crew::WORKERS;
 use group::Group;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Instant;

@@ -9,6 +9,7 @@ use super::scope::{list_both, tell_known};
 use super::split::{Root, Split, split};
 use super::strangers::Strangers;
 use super::{Part, Pass};
+use crate::listing::NAMES_AN_ENTRY;
 use crate::look::clock;
 use crate::{Error, Leaf, Observer, RelativePath, State, Strategy, SyncOptions, SyncReport, Tree};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -89,6 +90,12 @@ impl<'a> Shared<'a> {
         self.push(later.unwrap_or_default());
     }
 
+    /// Whether what former passes found is more than makes a part.
+    fn is_large(&self) -> bool {
+        let files: u64 = self.known.values().map(|leaf| leaf.files).sum();
+        self.known.len() as u64 + files / NAMES_AN_ENTRY as u64 > self.options.part as u64
+    }
+
     fn source_has_more(&self) -> bool {
         self.roots.lock().is_ok_and(|roots| roots.iter().any(|root| root.source.is_some()))
     }
@@ -143,7 +150,7 @@ pub(super) async fn run(shared: &Shared<'_>) -> Result<SyncReport, Error> {
     let mut upper = first.prepare(upper, None).await?;
     // Where nothing can be set aside nothing has to be known before the first part is dealt with.
     let ahead = others > 0 && !first.may_delete(&upper);
-    let crew = Crew::new(ahead);
+    let crew = Crew::new(ahead, shared.is_large());
     let leading = async {
         if ahead {
             first.begin_upper(&mut upper, &[]).await?;
@@ -151,7 +158,9 @@ pub(super) async fn run(shared: &Shared<'_>) -> Result<SyncReport, Error> {
         } else {
             first.look_at_all(&crew, &mut upper).await?;
         }
-        first.work(&crew).await
+        first.work(&crew).await?;
+        crew.update(|_| ());
+        Ok(())
     };
     let helping = futures_util::future::try_join_all((0..others).map(|_| help(shared, &crew)));
     let ((), others) = tokio::try_join!(leading, helping)?;
@@ -177,6 +186,7 @@ impl Pass<'_> {
     async fn look_at_all(&mut self, crew: &Crew, upper: &mut Part) -> Result<(), Error> {
         crew.update(|state| state.seen(upper));
         self.look(crew).await?;
+        crew.all_have_looked().await;
         let parts = crew.update(|state| std::mem::take(&mut state.parts));
         self.shared.keep_later();
         let mut deletes = std::mem::take(&mut crew.state().deletes);
@@ -189,10 +199,7 @@ impl Pass<'_> {
         }
         let parts: Vec<Part> = parts.into();
         self.begin_upper(upper, &parts).await?;
-        crew.update(|state| {
-            parts.into_iter().for_each(|part| state.add(part));
-            (state.looking, state.open) = (false, false);
-        });
+        crew.begin_dealing(parts);
         Ok(())
     }
 
@@ -207,7 +214,7 @@ impl Pass<'_> {
 
     /// Looks at parts until there are no more, and keeps of them what memory allows. What need not be looked at for what is to
     /// be set aside there is left for later.
-    async fn look(&mut self, crew: &Crew) -> Result<(), Error> {
+    pub(super) async fn look(&mut self, crew: &Crew) -> Result<(), Error> {
         self.tell_known().await?;
         let most = self.options.part.saturating_mul(KEPT);
         loop {
@@ -215,6 +222,9 @@ impl Pass<'_> {
                 self.shared.put_off(self.without_deletes());
             }
             let Some((part, roots)) = self.next_part().await? else { break };
+            if self.shared.has_more() {
+                crew.call_for_lookers();
+            }
             let is_kept = crew.update(|state| {
                 state.seen(&part);
                 state.entries < most || state.parts.is_empty()

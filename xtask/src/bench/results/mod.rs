@@ -110,7 +110,7 @@ impl Results {
 mod tests {
     use super::*;
 
-    const LINE: &str = r#"{"bench":"sync","messages":20000,"pass":"first","cache":"warm","peer":"tar | ssh | tar","delay_ms":0,"ours_s":1.5,"peer_s":3.0,"ratio":2.0,"pairs":5,"ours_cpu_s":null,"peer_cpu_s":0.5,"ours_peak_mb":null,"peer_peak_mb":24.0,"ours_each_s":[1.5],"peer_each_s":[3.0]}"#;
+    const LINE: &str = r#"{"bench":"sync","messages":20000,"pass":"first","cache":"warm","peer":"tar | ssh | tar","delay_ms":0,"ours_s":1.5,"peer_s":3.0,"ratio":2.0,"pairs":5,"peer_durable_s":3.75,"ratio_durable":2.5,"ours_cpu_s":null,"peer_cpu_s":0.5,"ours_peak_mb":null,"peer_peak_mb":24.0,"ours_each_s":[1.5],"peer_each_s":[3.0]}"#;
 
     fn kept(line: &str) -> Kept {
         let row = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}"));
@@ -131,7 +131,9 @@ mod tests {
         let text = table::results(&[kept(LINE)]);
         assert!(text.contains("2026-01-01 · 2 cores · `cargo xtask`"), "{text}");
         assert!(
-            text.contains(r"| first | warm | `tar \| ssh \| tar` | 1.50 | 3.00 | **2.0** | ? / 0.50 | ? / 24 | 5 |"),
+            text.contains(
+                r"| first | warm | `tar \| ssh \| tar` | 1.50 | 3.00 | **2.0** | 3.75 | 2.5 | ? / 0.50 | ? / 24 | 5 |"
+            ),
             "{text}"
         );
     }

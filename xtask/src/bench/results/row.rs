@@ -26,6 +26,11 @@ pub struct SyncRow {
     pub peer_s: f64,
     pub ratio: f64,
     pub pairs: u32,
+    /// Until what the peer has copied is on the disk, as it is with ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer_durable_s: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ratio_durable: Option<f64>,
     pub ours_cpu_s: Option<f64>,
     pub peer_cpu_s: Option<f64>,
     pub ours_peak_mb: Option<f64>,

@@ -18,7 +18,7 @@ const SYNC: &str = "
 
 Source and target on the same disk, an sshd in between, connections open before the clock starts, each tool with its own target
 and the same changes. After each figure `rsync -nci` finds nothing to do. Ours makes durable what it copies (syncfs, fsync of folders)
-before it is done; rsync and tar leave that to the kernel. *first*: onto a blank file system, made anew for each copy in a file on
+before it is done; rsync and tar leave that to the kernel: *on the disk* is what they take together with a `sync -f` of the target. *first*: onto a blank file system, made anew for each copy in a file on
 that disk. *cold-unchanged*: nothing has changed since the last pass. *cold-churn*: 0.5 % new, 1 % other flags, 0.3 % gone since.
 *converged*: the last pass after two hot ones, while 10 mails and 20 flag changes a second came in. *dropped*: with empty caches,
 as after a boot.
@@ -91,13 +91,13 @@ fn heading(text: &mut String, what: &str, run: &Run) {
 
 fn sync_table(text: &mut String, rows: &[&SyncRow]) {
     text.push_str(
-        "| pass | caches | peer | ours s | peer s | ratio | CPU s, ours / peer | peak MB, ours / peer | pairs |\n",
+        "| pass | caches | peer | ours s | peer s | ratio | peer s, on the disk | ratio | CPU s, ours / peer | peak MB, ours / peer | pairs |\n",
     );
-    text.push_str("|---|---|---|--:|--:|--:|--:|--:|--:|\n");
+    text.push_str("|---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|\n");
     for row in rows {
         _ = writeln!(
             text,
-            "| {} | {} | `{}` | {} | {} | **{}** | {} | {} | {} |",
+            "| {} | {} | `{}` | {} | {} | **{}** | {} | {} | {} | {} | {} |",
             row.pass,
             row.cache,
             // In a table a bar ends the cell, in code too.
@@ -105,6 +105,8 @@ fn sync_table(text: &mut String, rows: &[&SyncRow]) {
             seconds(row.ours_s),
             seconds(row.peer_s),
             ratio(row.ratio),
+            row.peer_durable_s.map_or("?".into(), seconds),
+            row.ratio_durable.map_or("?".into(), ratio),
             both(row.ours_cpu_s, row.peer_cpu_s, seconds),
             both(row.ours_peak_mb, row.peer_peak_mb, |megabytes| format!("{megabytes:.0}")),
             row.pairs
