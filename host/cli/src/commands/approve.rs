@@ -62,7 +62,12 @@ fn show(ui: &Ui, name: &str, approval: &Approval) {
         }
     }
     for LetIn { side, other } in &approval.let_in {
-        ui.out(Text::yellow("! ").plain(format!("rehome itself: what {other} copies from {side} it fetches by itself, with a key made for that. A line in authorized_keys of {side} lets it in, to read one tree, and is gone again within about a second. `direct = false` below `[{side}]` in the plan forbids it: then all passes through this machine.")).hang(2).into());
+        let text = format!(
+            "rehome itself: what {other} copies from {side} it fetches by itself, with a key made for that. A line in \
+             authorized_keys of {side} lets it in, to read one tree, and is gone again within about a second. `direct = false` \
+             below `[{side}]` in the plan forbids it: then all passes through this machine."
+        );
+        ui.out(Text::yellow("! ").plain(text).at(0).hang(2));
         ui.event(&serde_json::json!({ "event": "let-in", "side": side, "other": other }));
     }
     for id in &approval.left_over {
