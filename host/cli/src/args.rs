@@ -75,6 +75,9 @@ pub struct Approve {
     /// Do not grant this request
     #[arg(long, value_name = "REQUEST")]
     pub deny: Vec<String>,
+    /// Take an older component for this phase than was approved
+    #[arg(long, value_name = "PHASE")]
+    pub older: Vec<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -131,6 +134,9 @@ pub enum Phase {
     Inspect {
         /// The component
         file: PathBuf,
+        /// The publisher's public key, as minisign prints it: checks the signature beside the file
+        #[arg(long, value_name = "KEY")]
+        key: Option<String>,
     },
     /// Write the crate of a new phase
     New {

@@ -14,6 +14,7 @@ use crate::error::{Error, Explanation, UsageError};
 use crate::lock::{Lock, LockedPhase, LockedRequest};
 use crate::phases::{Phase, short};
 use crate::plan::Plan;
+use crate::publisher::{Publisher, is_older};
 
 /// How a request stands to what was approved last.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -45,6 +46,10 @@ pub struct Asking {
     pub gone: Vec<(String, String)>,
     /// the digest that was approved, if the component's file is another one now
     pub former_digest: Option<String>,
+    /// the version that was approved, if the component's file is an older one now
+    pub newer: Option<String>,
+    /// who had signed what was approved, if that is not who signed the file that is there now
+    pub former_publisher: Option<Publisher>,
     /// nothing was ever approved for it
     pub first: bool,
 }
@@ -92,6 +97,8 @@ pub struct Less {
     pub only: Vec<String>,
     /// not these
     pub deny: Vec<String>,
+    /// phases whose components may be older than what was approved
+    pub older: Vec<String>,
 }
 
 /// A plan whose phases are not approved as they are now.
@@ -101,6 +108,7 @@ pub struct NotApproved {
     what: String,
     /// what differs; a line each
     pub lines: Vec<String>,
+    hint: String,
 }
 
 impl Asking {
@@ -124,7 +132,14 @@ impl Asking {
         let gone = gone.filter(|(id, _)| !phase.filled.requests.contains_key(*id));
         let gone = gone.map(|(id, request)| (id.clone(), request.text.clone())).collect();
         let former_digest = locked.map(|locked| locked.digest.clone()).filter(|digest| *digest != phase.digest);
-        Asking { phase: phase.clone(), requests, gone, former_digest, first: locked.is_none() }
+        let manifest = &phase.filled.manifest;
+        let same = locked.filter(|locked| locked.component == manifest.name);
+        let newer = same.map(|locked| locked.component_version.clone());
+        let newer = newer.filter(|approved| is_older(&manifest.version, approved));
+        let former = locked.and_then(|locked| locked.publisher.clone());
+        let former_publisher = former.filter(|former| phase.signed.publisher() != Some(former));
+        let first = locked.is_none();
+        Asking { phase: phase.clone(), requests, gone, former_digest, newer, former_publisher, first }
     }
 
     /// Whether the operator has seen all of it as it is now.
@@ -159,6 +174,13 @@ impl Asking {
                 short(former),
                 short(&self.phase.digest)
             ));
+        }
+        if let Some(newer) = &self.newer {
+            let version = &self.phase.filled.manifest.version;
+            lines.push(format!("{name}: it is older than what was approved: {newer} was approved, {version} is there"));
+        }
+        if let Some(former) = &self.former_publisher {
+            lines.push(format!("{name}: `{}` had signed what was approved, and has not signed this", former.name));
         }
         for (request, standing) in &self.requests {
             let effect = crate::lock::effect_of(request);
@@ -221,7 +243,8 @@ impl Approval {
         };
         let mut lines: Vec<String> = missing.iter().flat_map(|asking| asking.differences()).collect();
         lines.push("nothing was done".into());
-        Err(NotApproved { what, lines })
+        let hint = "read what is asked for and grant it: `rehome approve`".into();
+        Err(NotApproved { what, lines, hint })
     }
 
     /// Writes the lock: everything that was shown is granted, but for `less`. `now`: UTC, seconds since 1970.
@@ -231,6 +254,7 @@ impl Approval {
     /// `less` names a request that nobody asks for; the lock cannot be written.
     pub fn grant(&self, less: &Less, who: &str, now: u64) -> Result<(usize, usize), Error> {
         self.known(less)?;
+        self.not_older(less)?;
         let mut lock = Lock::default();
         let (mut granted, mut withheld) = (0, 0);
         for asking in &self.phases {
@@ -239,6 +263,7 @@ impl Approval {
                 component: phase.filled.manifest.name.clone(),
                 component_version: phase.filled.manifest.version.clone(),
                 digest: phase.digest.clone(),
+                publisher: phase.signed.publisher().cloned(),
                 api: phase.filled.manifest.api.clone(),
                 approved_by: who.to_string(),
                 approved_at: clock::utc(now),
@@ -265,6 +290,18 @@ impl Approval {
         Ok((granted, withheld))
     }
 
+    /// Refuses a component that is older than what was approved: a signature stays good for ever, also of a version whose
+    /// faults are known.
+    pub fn not_older(&self, less: &Less) -> Result<(), NotApproved> {
+        let older = |asking: &&Asking| asking.newer.is_some() && !less.older.iter().any(|id| id == asking.phase.id());
+        let Some(asking) = self.phases.iter().find(older) else { return Ok(()) };
+        let id = asking.phase.id();
+        let hint = format!("get the newer one; if the older one is what you want: `rehome approve --older {id}`");
+        let mut lines = asking.differences();
+        lines.push("nothing was granted".into());
+        Err(NotApproved { what: format!("phase `{id}`: its component is older than what was approved"), lines, hint })
+    }
+
     /// Refuses names in `less` that mean nothing, before anybody is asked anything.
     pub fn known(&self, less: &Less) -> Result<(), UsageError> {
         let mut names: Vec<String> = Vec::new();
@@ -272,6 +309,12 @@ impl Approval {
             for (request, _) in &asking.requests {
                 names.push(request.id.clone());
                 names.push(format!("{}:{}", asking.phase.id(), request.id));
+            }
+        }
+        for id in &less.older {
+            if !self.phases.iter().any(|asking| asking.phase.id() == id) {
+                let ids = self.phases.iter().map(|asking| asking.phase.id());
+                return Err(UsageError::unknown("phase", id, ids));
             }
         }
         for name in less.only.iter().chain(&less.deny) {
@@ -301,6 +344,6 @@ impl NotApproved {
     pub(crate) fn explain(&self) -> Explanation {
         let mut explanation = Explanation::of(self.to_string());
         explanation.context = self.lines.clone();
-        explanation.hint("read what is asked for and grant it: `rehome approve`")
+        explanation.hint(&self.hint)
     }
 }

@@ -17,6 +17,7 @@ pub mod outcome;
 pub mod phases;
 pub mod plan;
 mod preview;
+pub mod publisher;
 pub mod state;
 pub mod status;
 mod to_undo;

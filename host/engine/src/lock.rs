@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Explanation;
 use crate::plan::folder_of;
+use crate::publisher::Publisher;
 
 /// The format of the file.
 const VERSION: u32 = 1;
@@ -35,6 +36,9 @@ pub struct LockedPhase {
     pub component_version: String,
     /// `sha256:…` of its file
     pub digest: String,
+    /// who signed it, if the plan names them
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publisher: Option<Publisher>,
     /// the contract it is made for
     pub api: String,
     /// "root@new"
@@ -189,6 +193,7 @@ mod tests {
             component: "maildir".into(),
             component_version: "0.1.0".into(),
             digest: "sha256:01".into(),
+            publisher: Some(Publisher { name: "acme".into(), key: "RWQ".into() }),
             api: "0.1".into(),
             approved_by: "root@new".into(),
             approved_at: "2026-11-22 03:04:05 UTC".into(),

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Explanation};
 use crate::plan::{PhasePlan, Plan, PlanError, below};
+use crate::publisher::{self, Signed};
 
 /// Makes components of files. `host/runtime` for wasm; plain Rust in tests.
 pub trait Loader: Send + Sync {
@@ -66,6 +67,8 @@ pub struct Phase {
     pub digest: String,
     /// what it asks for, config filled in
     pub filled: Arc<Filled>,
+    /// who vouches for it
+    pub signed: Signed,
     /// where its requests and its imports do not fit together
     pub remarks: Vec<String>,
     bytes: Arc<Vec<u8>>,
@@ -152,6 +155,7 @@ struct Read {
     bytes: Arc<Vec<u8>>,
     digest: String,
     looked: Looked,
+    signed: Signed,
 }
 
 /// Every phase of a plan with its component, in the plan's order.
@@ -168,15 +172,32 @@ pub fn resolve(plan: &Plan, places: &Places, loader: &dyn Loader) -> Result<Vec<
             let bytes =
                 std::fs::read(&file).map_err(|error| broken(LoadFailed { why: error.to_string(), hint: None }))?;
             let looked = loader.look(&bytes).map_err(broken)?;
-            let digest = digest(&bytes);
-            read.insert(file.clone(), Read { bytes: Arc::new(bytes), digest, looked });
+            let (digest, signed) = (digest(&bytes), publisher::look(&file, &bytes, &plan.publishers));
+            read.insert(file.clone(), Read { bytes: Arc::new(bytes), digest, looked, signed });
         }
-        let Read { bytes, digest, looked } = &read[&file];
+        let Read { bytes, digest, looked, signed } = &read[&file];
+        vouched(phase, &file, signed)?;
         let filled = filled(plan, phase, &looked.manifest)?;
         let (bytes, digest, filled) = (bytes.clone(), digest.clone(), Arc::new(filled));
-        phases.push(Phase { plan: phase.clone(), file, digest, filled, remarks: looked.remarks.clone(), bytes });
+        let (signed, remarks) = (signed.clone(), looked.remarks.clone());
+        phases.push(Phase { plan: phase.clone(), file, digest, filled, signed, remarks, bytes });
     }
     Ok(phases)
+}
+
+/// Refuses a component that is not signed by whom the plan says.
+fn vouched(phase: &PhasePlan, file: &Path, signed: &Signed) -> Result<(), ComponentError> {
+    let Some(wanted) = &phase.publisher else { return Ok(()) };
+    let found = match signed {
+        Signed::By(publisher) if publisher.name == *wanted => return Ok(()),
+        Signed::By(publisher) => format!("it is signed by `{}`", publisher.name),
+        Signed::No => format!("there is no {}", publisher::signature_of(file).display()),
+        Signed::Not(why) => why.clone(),
+    };
+    let why = format!("phase `{}` is to be signed by `{wanted}`: {found}", phase.id);
+    let hint = "get the component and its signature again from its publisher; nothing of it was run".to_string();
+    let source = LoadFailed { why, hint: Some(hint) };
+    Err(ComponentError { name: phase.component.clone(), path: file.to_path_buf(), source })
 }
 
 fn filled(plan: &Plan, phase: &PhasePlan, manifest: &Manifest) -> Result<Filled, PlanError> {

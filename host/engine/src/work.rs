@@ -9,6 +9,7 @@ use rehome_gatekeeper::journal::{Run, RunState};
 use rehome_gatekeeper::types::{Answer, Context, Failure, Gate, SideName, Verb};
 use rehome_gatekeeper::{CallError, Clock, Component, Host, Journal, Scope, Session};
 
+use crate::approval::Approval;
 use crate::cancel::Cancel;
 use crate::error::{Error, Interrupted, SideError};
 use crate::event::{Event, FromGatekeeper, PhaseEnd, Sink};
@@ -79,8 +80,13 @@ impl Migration {
         sink: Arc<dyn Sink>,
         cancel: Cancel,
     ) -> Result<Work, Error> {
-        let approval = self.approval(&*loader)?;
-        approval.require()?;
+        let approval = match self.approved(&*loader) {
+            Ok(approval) => approval,
+            Err(error) => {
+                self.note_refusal(verb, &error).await;
+                return Err(error);
+            }
+        };
         let holder = Holder {
             who: self.settings.who.clone(),
             pid: std::process::id(),
@@ -90,7 +96,14 @@ impl Migration {
         let guard = self.state.lock(&holder).await?;
         let journal = Arc::new(self.state.journal().await?);
         let runs = journal.runs().await?;
-        let components = load(approval.phases.iter().map(|asking| &asking.phase), &loader, &sink).await?;
+        let loaded = load(approval.phases.iter().map(|asking| &asking.phase), &loader, &sink).await;
+        let components = match loaded {
+            Ok(components) => components,
+            Err(error) => {
+                self.note_refusal(verb, &error).await;
+                return Err(error);
+            }
+        };
         let mut phases = Vec::with_capacity(approval.phases.len());
         for asking in approval.phases {
             let grants = asking.grants();
@@ -114,6 +127,28 @@ impl Migration {
                 work.close().await;
                 Err(error)
             }
+        }
+    }
+}
+
+impl Migration {
+    fn approved(&self, loader: &dyn Loader) -> Result<Approval, Error> {
+        let approval = self.approval(loader)?;
+        approval.require()?;
+        Ok(approval)
+    }
+
+    /// Whoever looks later finds what was not let in, and when. That it cannot be recorded does not make it let in. A plan of
+    /// which nothing was ever approved has no record.
+    async fn note_refusal(&self, verb: Verb, error: &Error) {
+        if !self.lock_path().exists() && !self.state.folder().exists() {
+            return;
+        }
+        let explanation = error.explain();
+        let said = std::iter::once(explanation.headline).chain(explanation.context).collect::<Vec<_>>().join("\n");
+        let noted = async { self.state.journal().await?.refuse("approval", verb, &said).await.map_err(Error::from) };
+        if let Err(error) = noted.await {
+            tracing::warn!(%error, "a refusal was not recorded");
         }
     }
 }

@@ -11,13 +11,14 @@ use crate::ui::{Text, Ui, words};
 pub async fn run(ui: &Ui, global: &Global, args: &Approve) -> Result<Exit, Error> {
     let migration = super::migration(global)?;
     let approval = migration.approval(&*super::loader(ui, &migration))?;
-    let less = Less { only: args.only.clone(), deny: args.deny.clone() };
+    let less = Less { only: args.only.clone(), deny: args.deny.clone(), older: args.older.clone() };
     approval.known(&less)?;
     show(ui, &migration.plan().name, &approval);
     if approval.complete() && less == Less::default() && denied(&approval) == 0 {
         ui.say(Text::green("nothing new: all of this is approved already").into());
         return Ok(Exit::Done);
     }
+    approval.not_older(&less)?;
     match ui.confirm(&question(&approval, &less)) {
         Some(true) => {}
         Some(false) => {
@@ -57,6 +58,7 @@ fn show(ui: &Ui, name: &str, approval: &Approval) {
                 "event": "request", "phase": asking.phase.id(), "id": request.id, "effect": request.effect,
                 "on": request.on, "verbs": request.verbs, "reason": request.reason, "text": request.text,
                 "marks": request.marks, "digest": request.digest, "component": asking.phase.digest,
+                "publisher": asking.phase.signed.publisher(),
                 "approved": standing,
             }));
         }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rehome_builder::{Inspection, Options, PhaseCrate, SdkSource};
+use rehome_engine::publisher::{self, Signed};
 use rehome_engine::{Error, Explanation};
 use rehome_manifest::{Config, fill};
 
@@ -15,7 +16,7 @@ use crate::ui::{Text, Ui, words};
 /// One of the four.
 pub fn run(ui: &Ui, verb: &Phase) -> Result<Exit, Error> {
     let result = match verb {
-        Phase::Inspect { file } => inspect(ui, file),
+        Phase::Inspect { file, key } => inspect(ui, file, key.as_deref()),
         Phase::New { name, folder, sdk } => new(ui, name, folder.as_deref(), sdk.as_deref()),
         Phase::Build { folder, out } => build(ui, folder, out.as_deref()),
         Phase::Test { folder } => test(folder),
@@ -23,15 +24,17 @@ pub fn run(ui: &Ui, verb: &Phase) -> Result<Exit, Error> {
     Ok(result.unwrap_or_else(|explanation| ui.failed(&explanation)))
 }
 
-fn inspect(ui: &Ui, file: &Path) -> Result<Exit, Explanation> {
+fn inspect(ui: &Ui, file: &Path, key: Option<&str>) -> Result<Exit, Explanation> {
     let cannot = |why: String| said(&format!("cannot use {}", file.display()), &why);
     let bytes = std::fs::read(file).map_err(|error| cannot(error.to_string()))?;
+    let signature = signature(file, &bytes, key)?;
     let seen = inspect_bytes(&bytes).map_err(|why| cannot(format!("it {why}")))?;
     ui.event(&serde_json::json!({
         "event": "component", "file": file, "digest": seen.digest, "size": seen.size, "imports": seen.imports,
-        "exports": seen.exports, "remarks": seen.remarks, "manifest": seen.manifest,
+        "exports": seen.exports, "remarks": seen.remarks, "manifest": seen.manifest, "signature": signature,
     }));
     summary(ui, &seen);
+    ui.out(Text::dim("signature ").plain(&signature).at(0).hang(8));
     match Config::check(&seen.manifest, &toml::Table::new()).map_err(|error| error.to_string()) {
         Ok(config) => {
             let filled = fill(&seen.manifest, config).map_err(|error| cannot(error.to_string()))?;
@@ -51,6 +54,21 @@ fn inspect(ui: &Ui, file: &Path) -> Result<Exit, Explanation> {
         }
     }
     Ok(Exit::Done)
+}
+
+/// What the signature beside a file says: "good", "none", or why it is neither.
+fn signature(file: &Path, bytes: &[u8], key: Option<&str>) -> Result<String, Explanation> {
+    let Some(key) = key else {
+        let is_there = publisher::signature_of(file).exists();
+        return Ok(if is_there { "not checked: `--key` takes the publisher's key" } else { "none" }.into());
+    };
+    publisher::check_key(key).map_err(|why| said("cannot check the signature", &format!("`{key}` {why}")))?;
+    Ok(match publisher::look(file, bytes, &publisher::Publishers::from([("key".into(), key.into())])) {
+        Signed::By(_) => "good, by the key that was given".into(),
+        Signed::No => "none".into(),
+        // The key has no name here.
+        Signed::Not(why) => why.replace(" by `key`", "").replace("a key that the plan does not name", "another key"),
+    })
 }
 
 fn summary(ui: &Ui, seen: &Inspection) {

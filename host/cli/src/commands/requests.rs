@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use rehome_engine::publisher::Signed;
 use rehome_engine::{Asking, Standing, short};
 use rehome_manifest::Request;
 use rehome_manifest::words::Effect;
@@ -80,6 +81,17 @@ fn heading(ui: &Ui, asking: &Asking) {
         (_, _, false) => line.with(Tone::Yellow, "  not approved as it is now"),
     };
     ui.out(line.at(0).hang(2));
+    match &phase.signed {
+        Signed::By(publisher) => ui.out(Text::dim(format!("signed by {}", publisher.name)).at(2)),
+        Signed::Not(why) => ui.out(Text::yellow("! ").plain(why).at(2).hang(4)),
+        Signed::No => {}
+    }
+    if let Some(former) = &asking.former_publisher {
+        ui.out(Text::yellow("! ").plain(format!("{} had signed what was approved", former.name)).at(2).hang(4));
+    }
+    if let Some(newer) = &asking.newer {
+        ui.out(Text::yellow("! ").plain(format!("it is older than what was approved: {newer}")).at(2).hang(4));
+    }
 }
 
 fn one(ui: &Ui, request: &Request, standing: &Standing, first: bool) {

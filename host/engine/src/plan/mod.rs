@@ -15,6 +15,8 @@ use rehome_gatekeeper::types::{SideName, Stage};
 use rehome_gatekeeper::{DatabasePlace, RedisPlace, Services, SideSpec};
 use rehome_remote::{Options, Target};
 
+use crate::publisher::Publishers;
+
 pub use error::PlanError;
 
 /// A plan, read and checked.
@@ -28,6 +30,8 @@ pub struct Plan {
     pub new: SidePlan,
     /// name servers and secrets
     pub services: Services,
+    /// whose signatures mean something
+    pub publishers: Publishers,
     /// in their order
     pub phases: Vec<PhasePlan>,
     /// folders where components are looked for first, absolute or relative to where rehome was started
@@ -58,6 +62,8 @@ pub struct PhasePlan {
     pub component: String,
     /// where it stands
     pub stage: Stage,
+    /// who must have signed its component; none: that need not be known
+    pub publisher: Option<String>,
     /// the operator's words about it
     pub about: Option<String>,
     /// as written; the manifest says what is allowed

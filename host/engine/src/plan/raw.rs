@@ -18,6 +18,8 @@ pub(super) struct RawPlan {
     pub new: Spanned<RawSide>,
     #[serde(default)]
     pub dns: RawDns,
+    #[serde(default, rename = "publisher")]
+    pub publishers: BTreeMap<String, Spanned<RawPublisher>>,
     #[serde(default, rename = "secret")]
     pub secrets: BTreeMap<String, Spanned<RawSecret>>,
     #[serde(default, rename = "phase")]
@@ -64,6 +66,12 @@ pub(super) struct RawZone {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawPublisher {
+    pub key: Spanned<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct RawSecret {
     pub file: Spanned<PathBuf>,
 }
@@ -93,6 +101,7 @@ pub(super) struct RawPhase {
     pub id: Spanned<String>,
     pub component: Spanned<String>,
     pub stage: Spanned<Stage>,
+    pub publisher: Option<Spanned<String>>,
     pub about: Option<String>,
     #[serde(default)]
     pub config: BTreeMap<Spanned<String>, toml::Value>,

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use rehome_remote::{Options, Target};
 use toml::Spanned;
 
+use crate::publisher::{Publishers, check_key};
+
 use super::error::{PlanError, Refused};
 use super::raw::{RawPhase, RawPlan, RawSide};
 use super::{PhasePlan, PhaseSpans, Plan, SidePlan, Source, below, database, folder_of, services};
@@ -32,13 +34,14 @@ pub(super) fn plan(source: Source) -> Result<Plan, PlanError> {
         return Err(refused.more("a phase is a table `[[phase]]` with the keys id, component and stage").into());
     }
     let services = services::read(&source, &raw)?;
+    let publishers = publishers(&source, &raw)?;
     database::passwords_are_secrets(&source, &raw)?;
     let mut phases: Vec<PhasePlan> = Vec::with_capacity(raw.phases.len());
     for phase in raw.phases {
-        let phase = read_phase(&source, phase, &phases)?;
+        let phase = read_phase(&source, phase, &phases, &publishers)?;
         phases.push(phase);
     }
-    Ok(Plan { name, old, new, services, phases, components, source })
+    Ok(Plan { name, old, new, services, publishers, phases, components, source })
 }
 
 /// "missing field `old`" points nowhere; say what a side looks like.
@@ -137,7 +140,25 @@ fn only_for<T>(
     }
 }
 
-fn read_phase(source: &Source, raw: Spanned<RawPhase>, before: &[PhasePlan]) -> Result<PhasePlan, PlanError> {
+/// `[publisher.NAME]`: keys that are keys.
+fn publishers(source: &Source, raw: &RawPlan) -> Result<Publishers, PlanError> {
+    let mut publishers = Publishers::new();
+    for (name, publisher) in &raw.publishers {
+        let key = &publisher.as_ref().key;
+        if let Err(why) = check_key(key.as_ref()) {
+            return Err(Refused::at(source, key.span(), format!("[publisher.{name}]: `key` {why}")).into());
+        }
+        publishers.insert(name.clone(), key.as_ref().clone());
+    }
+    Ok(publishers)
+}
+
+fn read_phase(
+    source: &Source,
+    raw: Spanned<RawPhase>,
+    before: &[PhasePlan],
+    publishers: &Publishers,
+) -> Result<PhasePlan, PlanError> {
     let whole = raw.span();
     let raw = raw.into_inner();
     let refuse = |span, what: String| Refused::at(source, span, what);
@@ -165,6 +186,14 @@ fn read_phase(source: &Source, raw: Spanned<RawPhase>, before: &[PhasePlan]) -> 
     if raw.component.as_ref().is_empty() {
         return Err(refuse(raw.component.span(), "`component` is empty".into()).into());
     }
+    if let Some(publisher) = &raw.publisher
+        && !publishers.contains_key(publisher.as_ref())
+    {
+        let what = format!("`publisher`: the plan has no publisher `{}`", publisher.as_ref());
+        return Err(refuse(publisher.span(), what)
+            .more("name its key in the plan: [publisher.NAME] with key = \"RW…\", as in its minisign.pub")
+            .into());
+    }
     let mut spans = PhaseSpans { whole, component: raw.component.span(), config: BTreeMap::new() };
     let mut config = toml::Table::new();
     for (key, value) in raw.config {
@@ -172,7 +201,8 @@ fn read_phase(source: &Source, raw: Spanned<RawPhase>, before: &[PhasePlan]) -> 
         config.insert(key.into_inner(), value);
     }
     let component = raw.component.into_inner();
-    Ok(PhasePlan { id: raw.id.into_inner(), component, stage, about: raw.about, config, spans })
+    let publisher = raw.publisher.map(Spanned::into_inner);
+    Ok(PhasePlan { id: raw.id.into_inner(), component, stage, publisher, about: raw.about, config, spans })
 }
 
 /// A path that still means the same when something else changes the working folder.

@@ -1,7 +1,9 @@
 //! Nothing runs that the operator has not seen as it is now; an error shows what differs.
 
 use crate::common::{Bench, Components, nothing, told, writer};
+use minisign::KeyPair;
 use rehome_engine::{Applied, Error, ErrorKind, Less, Standing};
+use rehome_gatekeeper::journal::State;
 
 fn bench() -> Bench {
     let components = Components::default().with("writer", |verb, _, session| async move {
@@ -101,4 +103,75 @@ async fn config_that_the_component_does_not_take_is_refused_at_its_line() {
     std::fs::write(bench.path("plan.toml"), text).unwrap();
     let said = told(&bench.apply().await.unwrap_err());
     assert!(said.contains("plan.toml:13:1: phase `note`: component `writer` has no config key `pass`"), "{said}");
+}
+
+#[tokio::test]
+async fn a_refusal_is_in_the_journal() {
+    let bench = bench();
+    bench.approve();
+    bench.component("writer", &writer("writer").replace("hello", "good bye"));
+    bench.apply().await.unwrap_err();
+    let journal = bench.migration().state().journal().await.unwrap();
+    let refused = journal.effects_of(None).await.unwrap().pop().expect("a record");
+    assert_eq!((refused.state, &refused.key.request[..]), (State::Refused, "approval"));
+    assert!(refused.failure.as_ref().is_some_and(|why| why.contains("its file is another one")), "{refused:?}");
+}
+
+/// A plan of one publisher; `required` in its phase.
+fn signed_bench(required: bool) -> (Bench, KeyPair) {
+    let bench = bench();
+    let publisher = KeyPair::generate_unencrypted_keypair().unwrap();
+    let mut plan = std::fs::read_to_string(bench.path("plan.toml")).unwrap();
+    if required {
+        plan.push_str("publisher = \"acme\"\n");
+    }
+    plan.push_str(&format!("[publisher.acme]\nkey = \"{}\"\n", publisher.pk.to_base64()));
+    std::fs::write(bench.path("plan.toml"), plan).unwrap();
+    (bench, publisher)
+}
+
+fn sign(bench: &Bench, publisher: &KeyPair) {
+    let bytes = std::fs::read(bench.path("components/writer.wasm")).unwrap();
+    let signature = minisign::sign(None, &publisher.sk, &bytes[..], None, None).unwrap();
+    std::fs::write(bench.path("components/writer.wasm.minisig"), signature.into_string()).unwrap();
+}
+
+#[tokio::test]
+async fn a_phase_of_a_publisher_runs_only_what_that_one_has_signed() {
+    let (bench, acme) = signed_bench(true);
+    let unsigned = told(&bench.migration().approval(&bench.components).unwrap_err());
+    assert!(unsigned.contains("is to be signed by `acme`: there is no "), "{unsigned}");
+    sign(&bench, &KeyPair::generate_unencrypted_keypair().unwrap());
+    let other = told(&bench.migration().approval(&bench.components).unwrap_err());
+    assert!(other.contains("a key that the plan does not name"), "{other}");
+    sign(&bench, &acme);
+    bench.approve();
+    assert!(matches!(bench.apply().await, Ok(Applied::Finished { .. })));
+    let lock = std::fs::read_to_string(bench.path("plan.lock")).unwrap();
+    assert!(lock.contains("name = \"acme\"") && lock.contains(&acme.pk.to_base64()), "{lock}");
+    bench.component("writer", &format!("{}# a changed byte\n", writer("writer")));
+    let changed = told(&bench.apply().await.unwrap_err());
+    assert!(changed.contains("its signature by `acme` is not of this file"), "{changed}");
+}
+
+#[tokio::test]
+async fn an_older_version_is_refused_even_if_it_is_signed_and_its_requests_are_the_same() {
+    let (bench, acme) = signed_bench(false);
+    let version = |number: &str| writer("writer").replace("version = \"0.1.0\"", &format!("version = \"{number}\""));
+    bench.component("writer", &version("0.10.0"));
+    sign(&bench, &acme);
+    bench.approve();
+    bench.component("writer", &version("0.9.0"));
+    sign(&bench, &acme);
+    let applied = told(&bench.apply().await.unwrap_err());
+    assert!(applied.contains("older than what was approved: 0.10.0 was approved, 0.9.0 is there"), "{applied}");
+    let migration = bench.migration();
+    let approval = migration.approval(&bench.components).unwrap();
+    let error = migration.approve(&approval, &Less::default()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotApproved);
+    assert!(told(&error).contains("hint: get the newer one; if the older one is what you want: `rehome approve --older"));
+    let lock = std::fs::read_to_string(bench.path("plan.lock")).unwrap();
+    assert!(lock.contains("0.10.0") && !lock.contains("0.9.0"), "nothing was granted: {lock}");
+    migration.approve(&approval, &Less { older: vec!["note".into()], ..Less::default() }).unwrap();
+    assert!(matches!(bench.apply().await, Ok(Applied::Finished { .. })));
 }

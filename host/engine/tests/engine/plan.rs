@@ -97,3 +97,11 @@ fn a_plan_that_is_not_there_says_so() {
     let said = crate::common::told(&error);
     assert!(said.contains("cannot read the plan /nowhere/plan.toml") && said.contains("--plan"), "{said}");
 }
+
+#[test]
+fn a_publisher_has_a_key_and_a_phase_names_one_that_is_there() {
+    let said = refused(&format!("{SIDES}[publisher.acme]\nkey = \"RWQ\"\n{}", phase("a", "copy")));
+    assert!(said.contains("plan.toml:6") && said.contains("is no public key of minisign"), "{said}");
+    let said = refused(&format!("{SIDES}{}publisher = \"acme\"\n", phase("a", "copy")));
+    assert!(said.contains("no publisher `acme`") && said.contains("[publisher.NAME]"), "{said}");
+}

@@ -4,7 +4,7 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{Connection, QueryBuilder, Row, Sqlite};
 
 use super::{Effect, EffectKey, Journal, JournalError, Note, State, from_word, now_ms, parsed, word};
-use crate::types::SideName;
+use crate::types::{SideName, Verb};
 
 impl Journal {
     /// Records that an effect is about to begin. Durable when it answers.
@@ -56,6 +56,14 @@ impl Journal {
             notes.len() >= 512
         };
         if full { self.flush().await } else { Ok(()) }
+    }
+
+    /// Records that something was refused before any phase was called: a component, a plan that is not approved.
+    pub async fn refuse(&self, what: &str, verb: Verb, why: &str) -> Result<(), JournalError> {
+        let (request, values) = (what.to_string(), "[]".to_string());
+        let key = EffectKey { phase: String::new(), run: 0, verb, request, side: None, values };
+        self.note(key, "refused", State::Refused, Some(why.to_string()), now_ms()).await?;
+        self.flush().await
     }
 
     /// Writes what was only noted.
