@@ -1,4 +1,5 @@
-//! SQLite files. Invariant: a file that is not there is never made, and reads open it read-only. Values keep their storage
+//! SQLite files. Invariant: a file that is not there is never made, reads open it read-only, and `authorizer` says what a
+//! statement may do at all. Values keep their storage
 //! class, whatever a column's type says. Whole tables are in `sqlite/whole.rs`.
 
 use std::path::Path;
@@ -19,7 +20,10 @@ use super::value::{Row, Rows, integer, text};
 use crate::report::shown;
 use crate::types::{Failure, SqlColumn, SqlDescription, SqlTable, SqlValue};
 
+mod authorizer;
 mod whole;
+
+use authorizer::{Allowed, allow};
 
 /// How long another connection may hold the file.
 const BUSY: Duration = Duration::from_secs(10);
@@ -49,7 +53,13 @@ impl File {
         if use_for.only_reads() {
             options = options.pragma("query_only", "ON");
         }
-        let connection = options.connect().await.map_err(|error| at.failed(error))?;
+        let mut connection = options.connect().await.map_err(|error| at.failed(error))?;
+        let allowed = match use_for {
+            Use::Read | Use::ExactRead => Allowed::Reads,
+            Use::Write | Use::ExactWrite => Allowed::Writes,
+            Use::Whole => Allowed::Whole,
+        };
+        allow(&mut connection, allowed).await.map_err(|error| at.failed(error))?;
         let mut file = File { connection, at, exact: use_for.exact() };
         let encoding = file.all("PRAGMA encoding", &[]).await?;
         match encoding.first().and_then(|row| text(row.first())).as_deref() {

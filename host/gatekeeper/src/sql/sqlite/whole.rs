@@ -4,7 +4,7 @@
 use async_trait::async_trait;
 use sqlx::AssertSqlSafe;
 
-use super::{File, arguments};
+use super::{Allowed, File, allow, arguments};
 use crate::sql::driver::{Driver, Inventory, Made, Origin, Table, Whole};
 use crate::sql::statement::{Dialect, Statement, identifier};
 use crate::sql::value::{Rows, integer, text};
@@ -145,7 +145,8 @@ impl Whole for File {
     }
 
     async fn keep_in(&mut self, path: &str) -> Result<bool, Failure> {
-        // That would refuse the other file too; this one was opened read-only.
+        // Both would refuse the other file too; this one was opened read-only.
+        allow(&mut self.connection, Allowed::OtherFiles).await.map_err(|error| self.at.failed(error))?;
         self.run("PRAGMA query_only = OFF").await?;
         let bound = arguments(&self.at, [&SqlValue::Text(path.into())])?;
         let done = sqlx::query_with("VACUUM INTO ?", bound).execute(&mut self.connection).await;
