@@ -202,6 +202,13 @@ impl Session {
         result
     }
 
+    /// Records that something was refused that needs no request; the answer to give.
+    pub(crate) async fn refuse(&self, what: &str, failure: Failure) -> Failure {
+        let key = self.key(&Call { request: what, side: None, values: &[], input: None });
+        let noted = self.host.journal.note(key, "refused", State::Refused, Some(failure.to_string()), now_ms()).await;
+        self.journaled(noted).err().unwrap_or(failure)
+    }
+
     fn key(&self, call: &Call<'_>) -> EffectKey {
         let values = match &call.input {
             None => serde_json::json!(call.values),

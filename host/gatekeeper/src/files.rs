@@ -40,10 +40,10 @@ impl Session {
     /// `files.read`.
     pub async fn read(&self, name: &str, on: SideName, file: &[u8]) -> Result<Vec<u8>, Failure> {
         let access = self.filled().manifest.tree.get(name).map(|tree| tree.access);
-        if access == Some(Access::List) {
-            return Err(Failure::Denied(format!("`tree.{name}` may be listed, not read: its `access` is `list`")));
-        }
         self.in_tree(name, on, file, |tree, id| async move {
+            if access == Some(Access::List) {
+                return Err(Failure::Denied(format!("`{id}` may be listed, not read: its `access` is `list`")));
+            }
             tree.read(file, LARGEST).await.map_err(|error| tree_failure(&id, error))
         })
         .await

@@ -8,7 +8,8 @@ impl Session {
     pub async fn remember(&self, key: &str, value: &[u8]) -> Result<(), Failure> {
         self.free();
         if self.scope().verb.only_reads() {
-            return Err(Failure::ReadOnly(format!("journal.remember under `{}`", self.scope().verb)));
+            let failure = Failure::ReadOnly(format!("journal.remember under `{}`", self.scope().verb));
+            return Err(self.refuse("journal.remember", failure).await);
         }
         if key.len() > 200 || value.len() > 64 << 10 {
             return Err(Failure::OverLimit(format!(
@@ -30,7 +31,8 @@ impl Session {
     pub async fn settle(&self, effect_id: u64, how: Settlement) -> Result<(), Failure> {
         self.free();
         if self.scope().verb.only_reads() {
-            return Err(Failure::ReadOnly(format!("journal.settle under `{}`", self.scope().verb)));
+            let failure = Failure::ReadOnly(format!("journal.settle under `{}`", self.scope().verb));
+            return Err(self.refuse("journal.settle", failure).await);
         }
         let settled = self.host().journal.settle(&self.scope().phase, effect_id, how == Settlement::Done).await;
         if self.journaled(settled)? {

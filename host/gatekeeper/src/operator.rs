@@ -39,10 +39,10 @@ impl Session {
 
     /// `operator.wait-until`.
     pub async fn wait_until(&self, key: &str, moment: u64) -> Result<(), Failure> {
-        self.kind(key, QuestionKind::Wait)?;
         let id = format!("question.{key}");
         let now = self.clock().now();
         self.pass(Call { request: &id, side: None, values: &[], input: None }, |_permit| async move {
+            self.kind(key, QuestionKind::Wait)?;
             if now < moment { Err(Failure::Waiting(Gate::Moment(moment))) } else { Ok(()) }
         })
         .await
@@ -54,18 +54,18 @@ impl Session {
                 "`question.{key}` is a {:?} in the manifest, not a {kind:?}",
                 question.kind
             ))),
-            // What is not there at all is refused, and journaled, by the door.
+            // What is not there at all is refused by the door.
             _ => Ok(()),
         }
     }
 
     async fn asked(&self, key: &str, kind: QuestionKind, asked: &Asked) -> Result<OperatorAnswer, Failure> {
-        self.kind(key, kind)?;
         let id = format!("question.{key}");
         let (phase, run) = (self.scope().phase.clone(), self.scope().run);
         let only_reads = self.scope().verb.only_reads();
         let answer = self
             .pass(Call { request: &id, side: None, values: &[], input: None }, |permit| async move {
+                self.kind(key, kind)?;
                 let journal = &permit.host().journal;
                 let lost = |error| Failure::other("journal", error);
                 let known = journal.questions(&phase, run).await.map_err(lost)?;

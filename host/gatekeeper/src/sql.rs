@@ -60,17 +60,17 @@ impl Session {
     pub async fn query(&self, name: &str, on: SideName, values: &[SqlValue]) -> Result<SqlRows, Failure> {
         let id = format!("sql.{name}");
         let request = self.filled().manifest.sql.get(name).cloned();
-        if let Some(Sql { effect: effect @ (Effect::Repeatable | Effect::Once), .. }) = &request {
-            return Err(Failure::RefusedValue(format!(
-                "`{id}` has the effect `{effect}`: call `execute`, not `query`"
-            )));
-        }
         let yields = request.as_ref().and_then(|request| request.yields.clone());
         let input = input(values);
         let task_id = id.clone();
         let rows = self
             .pass(Call { request: &id, side: Some(on), values: &[], input }, |permit| async move {
                 let request = request.ok_or_else(|| Failure::NotFound(task_id.clone()))?;
+                if let Sql { effect: effect @ (Effect::Repeatable | Effect::Once), .. } = &request {
+                    return Err(Failure::RefusedValue(format!(
+                        "`{task_id}` has the effect `{effect}`: call `execute`, not `query`"
+                    )));
+                }
                 within(&task_id, QUERY, read(&permit, &task_id, on, &request, values)).await
             })
             .await?;
@@ -87,13 +87,14 @@ impl Session {
     pub async fn execute(&self, name: &str, on: SideName, values: &[SqlValue]) -> Result<u64, Failure> {
         let id = format!("sql.{name}");
         let request = self.filled().manifest.sql.get(name).cloned();
-        if let Some(Sql { effect: Effect::Read, .. }) = &request {
-            return Err(Failure::RefusedValue(format!("`{id}` has the effect `read`: call `query`, not `execute`")));
-        }
         let input = input(values);
         let task_id = id.clone();
         self.pass(Call { request: &id, side: Some(on), values: &[], input }, |permit| async move {
             let request = request.ok_or_else(|| Failure::NotFound(task_id.clone()))?;
+            if request.effect == Effect::Read {
+                let why = format!("`{task_id}` has the effect `read`: call `query`, not `execute`");
+                return Err(Failure::RefusedValue(why));
+            }
             within(&task_id, EXECUTE, change(&permit, &task_id, on, &request, values)).await
         })
         .await

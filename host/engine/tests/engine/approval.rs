@@ -169,7 +169,9 @@ async fn an_older_version_is_refused_even_if_it_is_signed_and_its_requests_are_t
     let approval = migration.approval(&bench.components).unwrap();
     let error = migration.approve(&approval, &Less::default()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotApproved);
-    assert!(told(&error).contains("hint: get the newer one; if the older one is what you want: `rehome approve --older"));
+    assert!(
+        told(&error).contains("hint: get the newer one; if the older one is what you want: `rehome approve --older")
+    );
     let lock = std::fs::read_to_string(bench.path("plan.lock")).unwrap();
     assert!(lock.contains("0.10.0") && !lock.contains("0.9.0"), "nothing was granted: {lock}");
     migration.approve(&approval, &Less { older: vec!["note".into()], ..Less::default() }).unwrap();

@@ -11,3 +11,4 @@ mod guest;
 mod limits;
 mod refused;
 mod session;
+mod walk;

@@ -96,13 +96,7 @@ unsafe extern "C" fn answer(
     }
 }
 
-fn decide(
-    allowed: Allowed,
-    code: c_int,
-    first: Option<&[u8]>,
-    second: Option<&[u8]>,
-    database: Option<&[u8]>,
-) -> bool {
+fn decide(allowed: Allowed, code: c_int, first: Option<&[u8]>, second: Option<&[u8]>, database: Option<&[u8]>) -> bool {
     match code {
         sqlite::SQLITE_SELECT | sqlite::SQLITE_READ | sqlite::SQLITE_RECURSIVE | sqlite::SQLITE_TRANSACTION => true,
         sqlite::SQLITE_SAVEPOINT => true,
@@ -207,7 +201,9 @@ mod tests {
 
     #[tokio::test]
     async fn writing_is_for_rows_and_tables_and_not_for_the_schema_itself() {
-        for sql in ["INSERT INTO t VALUES (1)", "CREATE TABLE x (a)", "ALTER TABLE t ADD COLUMN b", "CREATE INDEX i ON t (a)"] {
+        for sql in
+            ["INSERT INTO t VALUES (1)", "CREATE TABLE x (a)", "ALTER TABLE t ADD COLUMN b", "CREATE INDEX i ON t (a)"]
+        {
             assert!(may(Allowed::Writes, sql).await, "{sql}");
         }
         for sql in [
