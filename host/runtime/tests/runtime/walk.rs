@@ -271,7 +271,7 @@ impl World {
             sides.push(SideSpec {
                 target: Target::Local,
                 options: Options { control_dir: folder.path().join("c"), ..Options::default() },
-                databases: BTreeMap::from([("mail".into(), DatabasePlace::Sqlite(file))]),
+                databases: BTreeMap::from([("mail".into(), DatabasePlace::Sqlite { path: file })]),
                 redis: Default::default(),
             });
         }
