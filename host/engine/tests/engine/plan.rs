@@ -51,7 +51,7 @@ fn an_unknown_key_is_named_with_its_line_and_the_nearest_known_one() {
     let said = refused(&text);
     assert!(said.starts_with("error: plan.toml:9:1: unknown key `stages`\n"), "{said}");
     assert!(said.contains("9 | stages = \"copy\"\n") && said.contains("  | ^^^^^^\n"), "{said}");
-    assert!(said.contains("keys here are: id, component, stage, about, config"), "{said}");
+    assert!(said.contains("keys here are: id, component, stage, publisher, about, config"), "{said}");
     assert!(said.contains("hint: did you mean `stage`?"), "{said}");
 }
 
