@@ -14,13 +14,11 @@ use rehome_gatekeeper::Component;
 use rehome_gatekeeper::types::Verb;
 use rehome_runtime::{Loaded, Runtime, RuntimeOptions};
 
-#[path = "../tests/runtime/guest.rs"]
-mod guest;
 #[path = "../tests/runtime/session.rs"]
 #[expect(dead_code, reason = "the tests use more of it")]
 mod session;
 
-use guest::{ANSWER, import, phase};
+use rehome_hostile::guest::{ANSWER, import, phase};
 use session::{Bench, context};
 
 #[tokio::main(flavor = "current_thread")]

@@ -6,6 +6,7 @@ mod demo;
 mod errors;
 mod gates;
 mod help;
+mod hostile;
 mod phase;
 mod rehome;
 mod verify;

@@ -8,8 +8,8 @@ use rehome_gatekeeper::Component;
 use rehome_gatekeeper::types::{Answer, Verb};
 use rehome_runtime::{Loaded, Runtime, RuntimeOptions};
 
-use crate::guest::phase;
 use crate::session::{Bench, context};
+use rehome_hostile::guest::phase;
 
 fn runtime(folder: &Path) -> Runtime {
     Runtime::new(&RuntimeOptions { cache_dir: Some(folder.to_path_buf()), ..RuntimeOptions::default() }).unwrap()

@@ -4,8 +4,8 @@ use rehome_gatekeeper::types::{Answer, Change, Failure, Finding, Forecast, Sever
 use rehome_gatekeeper::{CallError, Component};
 use rehome_runtime::{Runtime, RuntimeOptions};
 
-use crate::guest::{ANSWER, import, phase};
 use crate::session::{Bench, context};
+use rehome_hostile::guest::{ANSWER, import, phase};
 
 fn runtime() -> Runtime {
     Runtime::new(&RuntimeOptions::default()).unwrap()

@@ -8,8 +8,8 @@ use rehome_runtime::{Runtime, RuntimeOptions};
 use wit_parser::abi::{AbiVariant, WasmType};
 use wit_parser::{WorldItem, WorldKey};
 
-use crate::guest::{ANSWER, contract, import, phase};
 use crate::session::{Bench, context};
+use rehome_hostile::guest::{ANSWER, contract, import, phase};
 
 /// Zero memory, for the elements of a list of one row without values.
 const ZEROS: u32 = 4096;

@@ -7,8 +7,8 @@ use rehome_gatekeeper::types::{Answer, Verb};
 use rehome_gatekeeper::{CallError, Component};
 use rehome_runtime::{Runtime, RuntimeOptions};
 
-use crate::guest::{ANSWER, component, import, module, phase};
 use crate::session::{Bench, context};
+use rehome_hostile::guest::{ANSWER, component, import, module, phase};
 
 fn options() -> RuntimeOptions {
     RuntimeOptions {

@@ -1,5 +1,5 @@
 //! Components, called through a real runtime and a real session over two folders. Guests are written by hand, in WAT
-//! (`guest.rs`), so that each does exactly one wrong or one right thing; what is not about wasm is tested in the gatekeeper.
+//! (`rehome_hostile::guest`), so that each does exactly one wrong or one right thing; what is not about wasm is tested in the gatekeeper.
 
 #![expect(clippy::disallowed_methods, reason = "tests look at files and start processes")]
 
@@ -7,7 +7,6 @@ mod cache;
 mod calls;
 mod components;
 mod door;
-mod guest;
 mod limits;
 mod refused;
 mod session;

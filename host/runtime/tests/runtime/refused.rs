@@ -2,7 +2,7 @@
 
 use rehome_runtime::{LoadError, Loaded, Runtime, RuntimeOptions};
 
-use crate::guest::{component, module, phase};
+use rehome_hostile::guest::{component, module, phase};
 
 fn load(bytes: &[u8]) -> Result<Loaded, LoadError> {
     Runtime::new(&RuntimeOptions::default()).unwrap().load(bytes)

@@ -15,7 +15,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection};
 use wit_parser::{WorldItem, WorldKey};
 
-use crate::guest::contract;
+use rehome_hostile::guest::contract;
 
 /// Every kind of request that there is.
 const MANIFEST: &str = r#"

@@ -53,7 +53,7 @@ impl Story<'_> {
     async fn tell(&self) -> Result<Exit, Error> {
         let ui = &Ui::new(&self.global);
         let global = &self.global;
-        let nothing = args::Approve { only: vec![], deny: vec![] };
+        let nothing = args::Approve { only: vec![], deny: vec![], older: vec![] };
         let apply_all = args::Apply { until: None, again: None };
         let look = args::Preview { exit_code: false };
 

@@ -12,7 +12,10 @@ const VERBS: [&str; 5] = ["check", "preview", "apply", "verify", "undo"];
 /// Where `result<_, failure>` is written and returned from: the memory there is zero, which reads as `ok`.
 pub const ANSWER: u32 = 8192;
 
-/// The contract.
+/// The contract, as `wit/` has it.
+///
+/// # Panics
+/// It cannot be read.
 pub fn contract() -> (Resolve, wit_parser::WorldId) {
     let mut resolve = Resolve::default();
     let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit");
@@ -22,6 +25,9 @@ pub fn contract() -> (Resolve, wit_parser::WorldId) {
 }
 
 /// A component of a core module in WAT.
+///
+/// # Panics
+/// The text is no module of the contract.
 pub fn component(module: &str) -> Vec<u8> {
     let mut bytes = wat::parse_str(module).unwrap_or_else(|error| panic!("{error}\n{module}"));
     let (resolve, world) = contract();
@@ -69,4 +75,29 @@ pub fn module(items: &str, bodies: &[(&str, &str)], pages: u32) -> String {
 /// The import of a function of the contract, as `$name`.
 pub fn import(interface: &str, function: &str, name: &str, parameters: &str) -> String {
     format!("(import \"rehome:phase/{interface}@0.1.0\" \"{function}\" (func ${name} {parameters}))\n")
+}
+
+/// A component with a manifest, as `rehome phase build` adds it: a custom section of the outer component, after all others.
+pub fn with_manifest(mut component: Vec<u8>, manifest: &str) -> Vec<u8> {
+    let name = rehome_manifest::SECTION.as_bytes();
+    let mut section = Vec::new();
+    number(name.len(), &mut section);
+    section.extend_from_slice(name);
+    section.extend_from_slice(manifest.as_bytes());
+    component.push(0);
+    number(section.len(), &mut component);
+    component.extend(section);
+    component
+}
+
+/// LEB128, as WebAssembly's binary format has lengths.
+fn number(mut value: usize, bytes: &mut Vec<u8>) {
+    loop {
+        let low = (value & 0x7f) as u8;
+        value >>= 7;
+        if value == 0 {
+            return bytes.push(low);
+        }
+        bytes.push(low | 0x80);
+    }
 }
