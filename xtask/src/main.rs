@@ -5,6 +5,7 @@ mod bench;
 mod build;
 mod cargo;
 mod demo;
+mod fuzz;
 mod lab;
 mod test;
 
@@ -26,6 +27,8 @@ enum Command {
     Test(test::TestArgs),
     /// Move a server in the lab while mail flows in, and account for every mail
     Account(account::AccountArgs),
+    /// Feed parsers and quoting with what no one would send
+    Fuzz(fuzz::FuzzArgs),
     /// Build the phases into target/components
     Build,
     /// Start, stop and enter the lab: real Debian mail servers on this machine
@@ -41,6 +44,7 @@ fn main() -> anyhow::Result<()> {
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Account(args) => account::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args),
         Command::Build => {
             for path in build::components()? {
                 println!("{}", path.display());

@@ -5,7 +5,7 @@ use std::thread::JoinHandle;
 
 use anyhow::Context;
 
-use crate::{build, cargo};
+use crate::{build, cargo, fuzz};
 
 /// Run all tests: unit, command line, lab
 #[derive(clap::Args)]
@@ -75,5 +75,7 @@ pub fn run(args: &TestArgs) -> anyhow::Result<()> {
     } else {
         &["--no-fail-fast"]
     });
-    cargo::run(command.arg("--").args(&args.rest))
+    cargo::run(command.arg("--").args(&args.rest))?;
+    // Some names to match are no wish to fuzz.
+    if args.only_lab || !args.rest.is_empty() { Ok(()) } else { fuzz::briefly() }
 }

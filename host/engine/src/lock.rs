@@ -117,14 +117,22 @@ impl Lock {
     /// # Errors
     /// It is there and cannot be read, is not of this format, or is of another version of it.
     pub fn read(path: &Path) -> Result<Lock, LockError> {
-        let unreadable = |said: String| LockError::Unreadable { path: path.to_path_buf(), said };
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Lock::default()),
-            Err(error) => return Err(unreadable(error.to_string())),
+            Err(error) => return Err(LockError::Unreadable { path: path.to_path_buf(), said: error.to_string() }),
         };
+        Lock::parse(path, &text)
+    }
+
+    /// Reads a lock from text; `path` is what messages call it.
+    ///
+    /// # Errors
+    /// It is not of this format, or of another version of it.
+    pub fn parse(path: &Path, text: &str) -> Result<Lock, LockError> {
+        let unreadable = |said: String| LockError::Unreadable { path: path.to_path_buf(), said };
         // The version first: a later format has keys that this one refuses.
-        let table: toml::Table = toml::from_str(&text).map_err(|error| unreadable(error.to_string()))?;
+        let table: toml::Table = toml::from_str(text).map_err(|error| unreadable(error.to_string()))?;
         let found = table.get("version").and_then(toml::Value::as_integer).unwrap_or_default();
         if found != i64::from(VERSION) {
             return Err(LockError::Version {
@@ -132,7 +140,7 @@ impl Lock {
                 found: u32::try_from(found).unwrap_or_default(),
             });
         }
-        toml::from_str(&text).map_err(|error| unreadable(error.to_string()))
+        toml::from_str(text).map_err(|error| unreadable(error.to_string()))
     }
 
     /// Writes the lock, whole or not at all.

@@ -215,3 +215,20 @@ fn parsed(kept: Option<Vec<u8>>) -> Result<Rrset, Failure> {
     serde_json::from_slice(&kept.unwrap_or_default())
         .map_err(|error| Failure::other("journal", format!("an RRset that was kept cannot be read: {error}")))
 }
+
+/// An answer of a name server, as bytes: nothing in it makes anything panic, and no text of it holds what is not printable.
+#[cfg(fuzzing)]
+pub fn fuzz(data: &[u8]) {
+    use hickory_net::proto::op::Message;
+    let Ok(answer) = Message::from_vec(data) else { return };
+    for record in &answer.answers {
+        let kind = record.record_type();
+        let found: Vec<_> = ask::matching(&answer, &record.name, kind).map(|record| record.data.clone()).collect();
+        let rrset = data::rrset(&record.name, kind, record.ttl, &found);
+        for text in &rrset.data {
+            data::named(text);
+            data::swapped(text, "mail.example.org", "new.example.org");
+        }
+        found.iter().for_each(|data| _ = ask::serial(data));
+    }
+}

@@ -19,6 +19,12 @@ mod services;
 mod sql;
 pub mod types;
 
+/// For `fuzz/`.
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    pub use crate::dns::fuzz as dns_answer;
+}
+
 pub use clock::Clock;
 pub use component::{CallError, Component};
 pub use door::{Scope, Session};

@@ -22,6 +22,15 @@ mod target;
 mod text;
 mod wrapper;
 
+/// For `fuzz/`.
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    /// Words as a line for the shell of a side.
+    pub fn line(words: &[&[u8]]) -> Vec<u8> {
+        crate::quote::line(words.iter().copied())
+    }
+}
+
 pub use command::{Command, Output};
 pub use error::{Ended, Error};
 pub use forward::{Endpoint, Forward};

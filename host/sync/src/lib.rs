@@ -12,6 +12,8 @@ mod direct;
 mod entry;
 mod error;
 mod escape;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod hand;
 mod listing;
 mod look;

@@ -6,6 +6,9 @@
 mod back;
 mod handing;
 mod net;
+#[cfg(fuzzing)]
+pub mod queue;
+#[cfg(not(fuzzing))]
 mod queue;
 mod quiet;
 mod settings;

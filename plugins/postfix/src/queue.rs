@@ -34,15 +34,30 @@ pub(crate) struct Recipient {
 
 pub(crate) fn of(side: Side) -> Result<Vec<Queued>, Failure> {
     let output = requests::exec::QUEUE.on(side).run()?;
-    let parse = |line: String| {
-        serde_json::from_str(&line).map_err(|error| {
-            stopped(format!("queue of {side}"), format!("postqueue -j gave a line that is no JSON: {error}"))
+    let lines = output.lines().into_iter().filter(|line| !line.trim().is_empty());
+    lines
+        .map(|line| {
+            Queued::parse(&line).map_err(|error| {
+                stopped(format!("queue of {side}"), format!("postqueue -j gave a line that is no JSON: {error}"))
+            })
         })
-    };
-    output.lines().into_iter().filter(|line| !line.trim().is_empty()).map(parse).collect()
+        .collect()
+}
+
+/// For `fuzz/`: one line of postqueue(1), whatever it says.
+#[cfg(fuzzing)]
+pub fn fuzz(line: &str) {
+    if let Ok(queued) = Queued::parse(line) {
+        queued.is_for(&["example.org".into()]);
+        queued.addresses();
+    }
 }
 
 impl Queued {
+    fn parse(line: &str) -> Result<Queued, serde_json::Error> {
+        serde_json::from_str(line)
+    }
+
     /// Whether any of its recipients is in one of these domains.
     pub(crate) fn is_for(&self, domains: &[String]) -> bool {
         let domain = |address: &str| address.rsplit_once('@').map(|(_, domain)| domain.to_string());
@@ -50,9 +65,13 @@ impl Queued {
         self.recipients.iter().any(|one| domain(&one.address).is_some_and(known))
     }
 
+    fn addresses(&self) -> Vec<&str> {
+        self.recipients.iter().map(|recipient| recipient.address.as_str()).collect()
+    }
+
     /// "4F2A… from a@b to c@d, c@e, since 2026-11-24 10:00:00 UTC: connection refused".
     pub(crate) fn words(&self) -> String {
-        let to: Vec<&str> = self.recipients.iter().map(|recipient| recipient.address.as_str()).collect();
+        let to = self.addresses();
         let sender =
             if self.sender.is_empty() || self.sender == "MAILER-DAEMON" { "a mail server" } else { &self.sender };
         let mut reasons: Vec<&str> =

@@ -13,6 +13,8 @@ mod local_write;
 mod names;
 mod session;
 mod wire;
+#[cfg(fuzzing)]
+pub(crate) use wire::Decoder;
 
 pub(crate) use agent::{PROGRAM, open_agent};
 pub(crate) use local::open_local;

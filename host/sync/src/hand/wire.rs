@@ -172,7 +172,7 @@ fn kind_letter(kind: Kind) -> u8 {
 
 /// Understands frames of one agent; remembers names, which repeat all the time.
 #[derive(Default)]
-pub(super) struct Decoder {
+pub(crate) struct Decoder {
     names: HashMap<Vec<u8>, Arc<str>>,
 }
 
@@ -180,7 +180,7 @@ type Refused = &'static str;
 
 impl Decoder {
     /// A frame without its length. The error says what is wrong with it.
-    pub(super) fn decode(&mut self, mut content: Vec<u8>) -> Result<Reply, Refused> {
+    pub(crate) fn decode(&mut self, mut content: Vec<u8>) -> Result<Reply, Refused> {
         let letter = content.pop().ok_or("an empty frame")?;
         match letter {
             b'd' => return Ok(Reply::Data(content)),

@@ -1,0 +1,125 @@
+//! `cargo xtask fuzz`: the targets of `fuzz/`, built with the flags of cargo-fuzz and run one after the other. What they need
+//! of nightly is asked of the stable compiler by RUSTC_BOOTSTRAP; `cargo fuzz run TARGET` works as well where cargo-fuzz is.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, ensure};
+use rehome_tests::lab::ensure as ensure_packages;
+
+use crate::cargo;
+
+/// libFuzzer is C++.
+const PACKAGES: [&str; 1] = ["g++"];
+/// Coverage as libFuzzer reads it, and `cfg(fuzzing)`.
+const FLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+    -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1";
+/// Where build scripts and macros are no part of what is fuzzed.
+const TRIPLE: &str = "x86_64-unknown-linux-gnu";
+
+/// Feed parsers and quoting with what no one would send
+#[derive(clap::Args)]
+pub struct FuzzArgs {
+    /// Which targets; none: all
+    targets: Vec<String>,
+    /// How long each runs
+    #[arg(long, default_value_t = 60)]
+    seconds: u32,
+    /// Keep what reaches new code, in fuzz/corpus
+    #[arg(long)]
+    keep: bool,
+}
+
+pub fn run(args: &FuzzArgs) -> anyhow::Result<()> {
+    let all = targets()?;
+    for target in &args.targets {
+        ensure!(all.contains(target), "there is no fuzz target `{target}`; there are: {}", all.join(", "));
+    }
+    let chosen = if args.targets.is_empty() { all } else { args.targets.clone() };
+    ensure_packages(&PACKAGES)?;
+    let folder = build()?;
+    for target in chosen {
+        fuzz(&folder.join(&target), &target, args)?;
+    }
+    Ok(())
+}
+
+/// Each for a moment, as a part of the tests.
+pub fn briefly() -> anyhow::Result<()> {
+    run(&FuzzArgs { targets: Vec::new(), seconds: 5, keep: false })
+}
+
+fn home() -> PathBuf {
+    cargo::root().join("fuzz")
+}
+
+/// By their files' names, sorted.
+fn targets() -> anyhow::Result<Vec<String>> {
+    let files = files(&home().join("fuzz_targets"))?;
+    let mut names: Vec<String> =
+        files.iter().filter_map(|path| Some(path.file_stem()?.to_str()?.to_string())).collect();
+    names.sort();
+    Ok(names)
+}
+
+fn files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?;
+    entries.map(|entry| Ok(entry?.path())).collect()
+}
+
+/// Builds them all; answers the folder that they are in.
+fn build() -> anyhow::Result<PathBuf> {
+    let target = cargo::target().join("fuzz");
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(home()).args(["build", "--release", "--bins", "--target", TRIPLE, "--target-dir"]).arg(&target);
+    cargo::run(command.env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", FLAGS))?;
+    Ok(target.join(TRIPLE).join("release"))
+}
+
+fn fuzz(program: &Path, target: &str, args: &FuzzArgs) -> anyhow::Result<()> {
+    let found = cargo::target().join("fuzz/found").join(target);
+    let seeds = cargo::target().join("fuzz/seeds").join(target);
+    let kept = home().join("corpus").join(target);
+    for folder in [&found, &seeds, &kept] {
+        std::fs::create_dir_all(folder)?;
+    }
+    for file in of_the_project(target)? {
+        let name: String = file.display().to_string().chars().map(|c| if c == '/' { '-' } else { c }).collect();
+        std::fs::copy(&file, seeds.join(name))?;
+    }
+    let artifacts = cargo::target().join(format!("fuzz/broken-{target}-"));
+    let mut command = Command::new(program);
+    command.arg(format!("-max_total_time={}", args.seconds)).arg(format!("-artifact_prefix={}", artifacts.display()));
+    command.args(["-timeout=20", "-rss_limit_mb=2048", "-verbosity=0", "-print_final_stats=1"]);
+    let ended = cargo::run(command.arg(&found).args([&kept, &seeds]));
+    ended.with_context(|| {
+        format!(
+            "the fuzz target `{target}` has found something: {}*; `{} FILE` repeats it",
+            artifacts.display(),
+            program.display()
+        )
+    })?;
+    if args.keep {
+        cargo::run(Command::new(program).args(["-merge=1", "-verbosity=0"]).arg(&kept).arg(&found))?;
+    }
+    println!("fuzz target {target}: ok, {} s", args.seconds);
+    Ok(())
+}
+
+/// Files of the project that are good input to begin with.
+fn of_the_project(target: &str) -> anyhow::Result<Vec<PathBuf>> {
+    let below = |folder: &str, name: &str| -> anyhow::Result<Vec<PathBuf>> {
+        let folders = files(&cargo::root().join(folder))?;
+        Ok(folders.into_iter().map(|folder| folder.join(name)).filter(|file| file.is_file()).collect())
+    };
+    match target {
+        "plan" => below("examples", "plan.toml"),
+        "manifest" => below("plugins", "manifest.toml"),
+        "component" => {
+            let components = cargo::target().join("components");
+            if components.is_dir() { files(&components) } else { Ok(Vec::new()) }
+        }
+        _ => Ok(Vec::new()),
+    }
+}
