@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use rehome_gatekeeper::clock;
-use rehome_gatekeeper::types::SideName;
+use rehome_gatekeeper::types::{Effect, SideName};
+use rehome_gatekeeper::{DatabasePlace, clock};
 use rehome_manifest::Request;
 use rehome_remote::Target;
 use serde::Serialize;
@@ -63,6 +63,8 @@ pub struct Approval {
     pub left_over: Vec<String>,
     /// what copies need beside requests
     pub let_in: Vec<LetIn>,
+    /// accounts of databases that read for phases and can do more
+    pub strong_readers: Vec<StrongReader>,
     path: PathBuf,
     lock: Lock,
 }
@@ -75,6 +77,40 @@ pub struct LetIn {
     pub side: SideName,
     /// who is let in
     pub other: SideName,
+}
+
+/// A database from which is read with an account that can do more than read: what a statement that is requested as a read does
+/// is then bounded by a read-only transaction and a lint, and not by the account.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct StrongReader {
+    /// where
+    pub side: SideName,
+    /// its name
+    pub database: String,
+    /// who reads
+    pub user: String,
+}
+
+impl StrongReader {
+    /// Each database that a phase reads from, on each side, without a `read-user` in the plan; in order.
+    fn all(plan: &Plan, phases: &[Phase]) -> Vec<StrongReader> {
+        let manifests = phases.iter().map(|phase| &phase.filled.manifest);
+        let read = manifests.flat_map(|manifest| {
+            let queries = manifest.sql.values().filter(|sql| sql.effect == Effect::Read);
+            let queries = queries.flat_map(|sql| sql.on.iter().map(|side| (*side, &sql.database)));
+            queries.chain(manifest.copy.values().map(|copy| (SideName::Old, &copy.database)))
+        });
+        let mut found = BTreeSet::new();
+        for (side, database) in read {
+            let place = plan.side(side).databases.get(database).cloned().unwrap_or_default();
+            if let DatabasePlace::MySql { account, reader: None, .. }
+            | DatabasePlace::Postgres { account, reader: None, .. } = place
+            {
+                found.insert(StrongReader { side, database: database.clone(), user: account.user });
+            }
+        }
+        found.into_iter().collect()
+    }
 }
 
 impl LetIn {
@@ -217,7 +253,14 @@ impl Approval {
         let asking = phases.iter().map(|phase| Asking::of(phase, lock.phases.get(phase.id()))).collect();
         let known = |id: &String| phases.iter().any(|phase| phase.id() == id);
         let left_over = lock.phases.keys().filter(|id| !known(id)).cloned().collect();
-        Approval { phases: asking, left_over, let_in: LetIn::all(plan, phases), path: path.to_path_buf(), lock }
+        Approval {
+            phases: asking,
+            left_over,
+            let_in: LetIn::all(plan, phases),
+            strong_readers: StrongReader::all(plan, phases),
+            path: path.to_path_buf(),
+            lock,
+        }
     }
 
     /// The lock file.

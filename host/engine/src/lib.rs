@@ -28,7 +28,7 @@ mod work;
 
 pub use answer::Answered;
 pub use apply::Scope as ApplyScope;
-pub use approval::{Approval, Asking, Less, LetIn, Standing};
+pub use approval::{Approval, Asking, Less, LetIn, Standing, StrongReader};
 pub use cancel::{Cancel, Stop, cancel};
 pub use error::{Error, ErrorKind, Explanation, UsageError};
 pub use event::{Event, Sink};

@@ -15,26 +15,42 @@ use crate::journal::{Journal, JournalError};
 use crate::services::Services;
 use crate::types::{Effect, Failure, Level, SideName, Verb};
 
+/// Who logs in to a database server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// "root", "postgres"
+    pub user: String,
+    /// the name of a secret of the plan; none: the server knows the user by the socket (unix_socket, peer)
+    pub password: Option<String>,
+}
+
+impl Account {
+    /// One whom the server knows by the socket.
+    pub fn by_socket(user: &str) -> Account {
+        Account { user: user.into(), password: None }
+    }
+}
+
 /// Where a database is on a side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DatabasePlace {
-    /// MariaDB or MySQL behind a unix socket of the side, as this user
+    /// MariaDB or MySQL behind a unix socket of the side
     MySql {
         /// "/run/mysqld/mysqld.sock"
         socket: PathBuf,
-        /// "root"
-        user: String,
-        /// the name of a secret of the plan; none: the server knows the user by the socket (unix_socket authentication)
-        password: Option<String>,
+        /// who changes something, and reads where there is no `reader`
+        account: Account,
+        /// who only reads
+        reader: Option<Account>,
     },
-    /// PostgreSQL behind a unix socket of the side, as this user
+    /// PostgreSQL behind a unix socket of the side
     Postgres {
         /// "/run/postgresql/.s.PGSQL.5432"
         socket: PathBuf,
-        /// "postgres"
-        user: String,
-        /// the name of a secret of the plan; none: peer authentication
-        password: Option<String>,
+        /// who changes something, and reads where there is no `reader`
+        account: Account,
+        /// who only reads
+        reader: Option<Account>,
     },
     /// a file of the side; only where the side's files are this machine's
     Sqlite {
@@ -46,7 +62,8 @@ pub enum DatabasePlace {
 impl Default for DatabasePlace {
     /// What Debian's MariaDB has.
     fn default() -> DatabasePlace {
-        DatabasePlace::MySql { socket: "/run/mysqld/mysqld.sock".into(), user: "root".into(), password: None }
+        let socket = "/run/mysqld/mysqld.sock".into();
+        DatabasePlace::MySql { socket, account: Account::by_socket("root"), reader: None }
     }
 }
 

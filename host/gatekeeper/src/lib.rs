@@ -28,6 +28,6 @@ pub mod fuzzing {
 pub use clock::Clock;
 pub use component::{CallError, Component};
 pub use door::{Scope, Session};
-pub use host::{DatabasePlace, Event, Host, HostError, Observer, RedisDoor, RedisPlace, SideSpec};
+pub use host::{Account, DatabasePlace, Event, Host, HostError, Observer, RedisDoor, RedisPlace, SideSpec};
 pub use journal::{Journal, JournalError};
 pub use services::{DNS_PORT, DnsSpec, Services};

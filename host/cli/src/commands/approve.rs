@@ -1,6 +1,6 @@
 //! `rehome approve`: everything the phases ask for, verbatim, and one question.
 
-use rehome_engine::{Approval, Error, Less, LetIn};
+use rehome_engine::{Approval, Error, Less, LetIn, StrongReader};
 
 use super::requests::{self, Shown};
 use crate::args::{Approve, Global};
@@ -71,6 +71,16 @@ fn show(ui: &Ui, name: &str, approval: &Approval) {
         );
         ui.out(Text::yellow("! ").plain(text).at(0).hang(2));
         ui.event(&serde_json::json!({ "event": "let-in", "side": side, "other": other }));
+    }
+    for reader in &approval.strong_readers {
+        let StrongReader { side, database, user } = reader;
+        let text = format!(
+            "`{database}` on {side} is read as `{user}`: where that account can do more than read, only a read-only transaction \
+             and a lint hold what is requested as a read to that. `read-user` in [{side}.database.{database}] of the plan \
+             names one that can only read."
+        );
+        ui.out(Text::yellow("! ").plain(text).at(0).hang(2));
+        ui.event(&serde_json::json!({ "event": "strong-reader", "reader": reader }));
     }
     for id in &approval.left_over {
         ui.out(

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use rehome_gatekeeper::DatabasePlace;
+use rehome_gatekeeper::{Account, DatabasePlace};
 use toml::Spanned;
 
 use super::Source;
@@ -20,15 +20,24 @@ pub(super) fn place(source: &Source, name: &str, raw: &Spanned<RawDatabase>) -> 
             .more("it has one of: socket (MariaDB or MySQL), postgres, sqlite")
             .into());
     }
-    let password = database.password.as_ref().map(|name| name.as_ref().clone());
-    let user = |default: &str| database.user.as_ref().map_or(default.to_string(), |user| user.as_ref().clone());
+    let text = |value: &Option<Spanned<String>>| value.as_ref().map(|value| value.as_ref().clone());
+    let account = |default: &str| Account {
+        user: text(&database.user).unwrap_or_else(|| default.to_string()),
+        password: text(&database.password),
+    };
+    if let (None, Some(password)) = (&database.read_user, &database.read_password) {
+        let what = "`read-password` without `read-user`: whose is it?";
+        return Err(Refused::at(source, password.span(), what).into());
+    }
+    let reader = text(&database.read_user).map(|user| Account { user, password: text(&database.read_password) });
     if let Some(socket) = &database.postgres {
         let socket = absolute(source, "postgres", socket)?;
-        return Ok(DatabasePlace::Postgres { socket, user: user("postgres"), password });
+        return Ok(DatabasePlace::Postgres { socket, account: account("postgres"), reader });
     }
     if let Some(file) = &database.sqlite {
-        if let Some(login) = database.user.as_ref().or(database.password.as_ref()) {
-            let what = "`user`, `password`: a SQLite file has no users";
+        let logins = [&database.user, &database.password, &database.read_user, &database.read_password];
+        if let Some(login) = logins.into_iter().find_map(Option::as_ref) {
+            let what = "`user`, `password`, `read-user`: a SQLite file has no users";
             return Err(Refused::at(source, login.span(), what).into());
         }
         return Ok(DatabasePlace::Sqlite { path: absolute(source, "sqlite", file)? });
@@ -37,17 +46,21 @@ pub(super) fn place(source: &Source, name: &str, raw: &Spanned<RawDatabase>) -> 
         Some(socket) => absolute(source, "socket", socket)?,
         None => PathBuf::from("/run/mysqld/mysqld.sock"),
     };
-    Ok(DatabasePlace::MySql { socket, user: user("root"), password })
+    Ok(DatabasePlace::MySql { socket, account: account("root"), reader })
 }
 
 /// Every password is a secret of the plan: a plan holds no password itself.
 pub(super) fn passwords_are_secrets(source: &Source, raw: &RawPlan) -> Result<(), PlanError> {
     for (side, databases) in [("old", &raw.old.as_ref().database), ("new", &raw.new.as_ref().database)] {
         for (name, database) in databases {
-            let password = database.as_ref().password.as_ref().map(|password| password.as_ref());
-            if password.is_some_and(|secret: &String| !raw.secrets.contains_key(secret)) {
+            let raw_database = database.as_ref();
+            let passwords = [("password", &raw_database.password), ("read-password", &raw_database.read_password)];
+            let wrong = passwords.into_iter().find(|(_, password)| {
+                password.as_ref().is_some_and(|password| !raw.secrets.contains_key(password.as_ref()))
+            });
+            if let Some((key, _)) = wrong {
                 // The whole table is pointed at, not the value: an operator may have put the password itself there.
-                let what = format!("`password` of [{side}.database.{name}] names no secret of the plan");
+                let what = format!("`{key}` of [{side}.database.{name}] names no secret of the plan");
                 let refused = Refused::at(source, database.span(), what);
                 let accepted =
                     "it is the name of a table [secret.NAME] with file = \"/root/NAME\", a file that holds it";

@@ -93,6 +93,8 @@ pub(super) struct RawDatabase {
     pub sqlite: Option<Spanned<PathBuf>>,
     pub user: Option<Spanned<String>>,
     pub password: Option<Spanned<String>>,
+    pub read_user: Option<Spanned<String>>,
+    pub read_password: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]

@@ -177,3 +177,16 @@ async fn an_older_version_is_refused_even_if_it_is_signed_and_its_requests_are_t
     migration.approve(&approval, &Less { older: vec!["note".into()], ..Less::default() }).unwrap();
     assert!(matches!(bench.apply().await, Ok(Applied::Finished { .. })));
 }
+
+#[test]
+fn a_database_that_a_strong_account_reads_is_named_and_one_with_a_reader_is_not() {
+    let bench = bench();
+    let asks = "[sql.users]\non = [\"old\", \"new\"]\ndatabase = \"mail\"\ntext = \"SELECT 1\"\neffect = \"read\"\n";
+    bench.component("writer", &format!("{}{asks}", writer("writer")));
+    let plan = std::fs::read_to_string(bench.path("plan.toml")).unwrap();
+    let reader = "[old.database.mail]\nread-user = \"reader\"\n";
+    std::fs::write(bench.path("plan.toml"), format!("{plan}{reader}")).unwrap();
+    let approval = bench.migration().approval(&bench.components).unwrap();
+    let named: Vec<_> = approval.strong_readers.iter().map(|strong| (strong.side.as_str(), &strong.user[..])).collect();
+    assert_eq!(named, [("new", "root")]);
+}

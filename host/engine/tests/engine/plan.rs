@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use rehome_engine::{Error, Plan};
-use rehome_gatekeeper::DatabasePlace;
 use rehome_gatekeeper::types::Stage;
+use rehome_gatekeeper::{Account, DatabasePlace};
 
 const SIDES: &str = "[old]\nssh = \"root@old.example.org\"\n[new]\nlocal = true\n";
 
@@ -24,7 +24,7 @@ fn a_whole_plan_is_read() {
     let text = format!(
         "[migration]\nname = \"bullseye to bookworm\"\ncomponents = [\"a\", \"b\"]\n\
          [old]\nssh = \"root@old\"\nsudo = true\nknown-hosts = \"hosts\"\ndirect = false\n\
-         [old.database.mailserver]\nsocket = \"/tmp/s.sock\"\nuser = \"me\"\npassword = \"db\"\n[secret.db]\nfile = \"db\"\n\
+         [old.database.mailserver]\nsocket = \"/tmp/s.sock\"\nuser = \"me\"\npassword = \"db\"\nread-user = \"reader\"\n[secret.db]\nfile = \"db\"\n\
          [new]\nfolder = \"new\"\n[new.database.mailserver]\nsqlite = \"/m.db\"\n{}about = \"hot\"\n\
          [phase.config]\npass = \"hot\"\nfolders = [\"x\"]\n{}",
         phase("mail-hot", "copy"),
@@ -37,7 +37,11 @@ fn a_whole_plan_is_read() {
     assert_eq!(plan.old.options.known_hosts.as_deref(), Some(Path::new("/etc/move/hosts")));
     assert_eq!(
         plan.old.databases["mailserver"],
-        DatabasePlace::MySql { socket: "/tmp/s.sock".into(), user: "me".into(), password: Some("db".into()) }
+        DatabasePlace::MySql {
+            socket: "/tmp/s.sock".into(),
+            account: Account { user: "me".into(), password: Some("db".into()) },
+            reader: Some(Account::by_socket("reader")),
+        }
     );
     assert_eq!(plan.new.databases["mailserver"], DatabasePlace::Sqlite { path: "/m.db".into() });
     assert_eq!(plan.phases[1].stage, Stage::Cutover);

@@ -5,8 +5,9 @@
 use sqlx::error::DatabaseError;
 use sqlx::mysql::MySqlDatabaseError;
 
-use super::place::server_words;
+use super::place::{Use, server_words};
 use crate::door::Permit;
+use crate::host::Account;
 use crate::services::Secret;
 use crate::types::{Failure, SideName};
 
@@ -19,6 +20,8 @@ pub(super) struct Login {
     on: SideName,
     database: String,
     pub product: Product,
+    /// it is the account that only reads
+    reads: bool,
 }
 
 /// Whose login it is.
@@ -38,8 +41,20 @@ enum Refusal {
 }
 
 impl Login {
-    pub(super) fn new(product: Product, on: SideName, database: &str, user: String, secret: Option<String>) -> Login {
-        Login { user, secret, on, database: database.into(), product }
+    /// Whatever only reads does so as the `reader`, where the plan has one: the account is the boundary, not what a statement
+    /// says of itself.
+    pub(super) fn new(
+        product: Product,
+        on: SideName,
+        database: &str,
+        account: Account,
+        reader: Option<Account>,
+        use_for: Use,
+    ) -> Login {
+        let reader = reader.filter(|_| use_for.only_reads());
+        let reads = reader.is_some();
+        let Account { user, password: secret } = reader.unwrap_or(account);
+        Login { user, secret, on, database: database.into(), product, reads }
     }
 
     /// The password, read now.
@@ -60,6 +75,12 @@ impl Login {
 
     fn remedy(&self, why: Refusal) -> String {
         let Login { user, on, database, .. } = self;
+        if self.reads && why == Refusal::Database {
+            return format!(
+                "on {on}, let `{user}` read `{database}` (MariaDB: GRANT SELECT, SHOW VIEW ON `{database}`.*), or name another \
+                 `read-user` in [{on}.database.{database}] of the plan"
+            );
+        }
         match (why, &self.secret, self.product) {
             (Refusal::Database, _, Product::MySql) => {
                 format!(

@@ -76,11 +76,11 @@ pub(super) async fn open(
             let why = format!("{}: SQLite is a file, {}, and that side's files are not here", at.what, path.display());
             return Err(Failure::Unsupported(why));
         }
-        DatabasePlace::MySql { socket, user, password } => {
-            (socket, Login::new(Product::MySql, on, database, user, password))
+        DatabasePlace::MySql { socket, account, reader } => {
+            (socket, Login::new(Product::MySql, on, database, account, reader, use_for))
         }
-        DatabasePlace::Postgres { socket, user, password } => {
-            (socket, Login::new(Product::Postgres, on, database, user, password))
+        DatabasePlace::Postgres { socket, account, reader } => {
+            (socket, Login::new(Product::Postgres, on, database, account, reader, use_for))
         }
     };
     let forward = side.forward(&Endpoint::Unix(socket.clone())).await.map_err(|error| not_there(&at, id, error))?;

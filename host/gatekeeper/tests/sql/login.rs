@@ -37,7 +37,7 @@ fn make(user: &str, at: &Databases, rights: bool) {
 
 #[tokio::test]
 async fn a_user_with_a_password_is_let_in_and_nothing_of_the_password_is_kept() {
-    let Some(at) = Databases::logging_in(REQUESTS, "mover", Some(("db", PASSWORD))).await else { return };
+    let Some(at) = Databases::logging_in(REQUESTS, "mover", Some(("db", PASSWORD)), None).await else { return };
     make("mover", &at, true);
     for side in SIDES {
         let rows = at.lab.session(Verb::Check, 1).query("who", side, &[]).await.unwrap();
@@ -48,7 +48,7 @@ async fn a_user_with_a_password_is_let_in_and_nothing_of_the_password_is_kept() 
 
 #[tokio::test]
 async fn a_wrong_password_names_the_side_the_user_and_the_secret_and_not_the_password() {
-    let Some(at) = Databases::logging_in(REQUESTS, "erring", Some(("db", "wrong 4712"))).await else { return };
+    let Some(at) = Databases::logging_in(REQUESTS, "erring", Some(("db", "wrong 4712")), None).await else { return };
     make("erring", &at, true);
     let words = ended_badly(at.lab.session(Verb::Check, 1).describe("mail", SideName::Old).await);
     let place = format!("database `{}` on old", at.name);
@@ -77,9 +77,32 @@ async fn a_refused_login_without_a_password_says_what_to_put_into_the_plan() {
 
 #[tokio::test]
 async fn a_user_without_rights_to_the_database_is_told_apart() {
-    let Some(at) = Databases::logging_in(REQUESTS, "stranger", Some(("db", PASSWORD))).await else { return };
+    let Some(at) = Databases::logging_in(REQUESTS, "stranger", Some(("db", PASSWORD)), None).await else { return };
     make("stranger", &at, false);
     let words = ended_badly(at.lab.session(Verb::Check, 1).describe("mail", SideName::New).await);
     assert!(words.contains("Access denied for user 'stranger'@'localhost' to database"), "{words}");
     assert!(words.contains("hint: on new, give `stranger` all rights"), "{words}");
+}
+
+#[tokio::test]
+async fn what_only_reads_does_so_as_the_account_that_can_only_read() {
+    let requests = format!(
+        "{REQUESTS}[sql.add]\non = [\"old\", \"new\"]\ndatabase = \"DB\"\ntext = \"CREATE TABLE made (who TEXT)\"\n\
+         effect = \"repeatable\"\nreason = \"a test\"\n\
+         [sql.pretends]\non = [\"new\"]\ndatabase = \"DB\"\ntext = \"SELECT SLEEP(0), GET_LOCK('x', 0) FROM mysql.user\"\n\
+         effect = \"read\"\n"
+    );
+    let Some(at) = Databases::logging_in(&requests, "writing", None, Some("reading")).await else { return };
+    for side in SIDES {
+        let name = &at.name;
+        at.sql(side, "CREATE OR REPLACE USER reading@localhost IDENTIFIED BY ''");
+        at.sql(side, "CREATE OR REPLACE USER writing@localhost IDENTIFIED BY ''");
+        at.sql(side, &format!("GRANT SELECT ON `{name}`.* TO reading@localhost"));
+        at.sql(side, &format!("GRANT ALL PRIVILEGES ON `{name}`.* TO writing@localhost"));
+        let rows = at.lab.apply().query("who", side, &[]).await.unwrap();
+        assert_eq!(format!("{:?}", rows.rows), "[[Text(\"reading@localhost\")]]");
+    }
+    at.lab.apply().execute("add", SideName::New, &[]).await.expect("the other account writes");
+    let words = ended_badly(at.lab.apply().query("pretends", SideName::New, &[]).await);
+    assert!(words.contains("denied"), "{words}");
 }

@@ -6,8 +6,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
-use rehome_gatekeeper::DatabasePlace;
 use rehome_gatekeeper::types::{Failure, SideName, SqlValue, Verb};
+use rehome_gatekeeper::{Account, DatabasePlace};
 
 use crate::lab::{Lab, SIDES, Spot, difference, ended_badly, program, text};
 
@@ -153,11 +153,16 @@ impl Databases {
     }
 
     pub async fn as_user(requests: &str, login: &str) -> Option<Databases> {
-        Databases::logging_in(requests, login, None).await
+        Databases::logging_in(requests, login, None, None).await
     }
 
     /// With the name of a secret and what it holds.
-    pub async fn logging_in(requests: &str, login: &str, secret: Option<(&str, &str)>) -> Option<Databases> {
+    pub async fn logging_in(
+        requests: &str,
+        login: &str,
+        secret: Option<(&str, &str)>,
+        reader: Option<&str>,
+    ) -> Option<Databases> {
         static MADE: AtomicU32 = AtomicU32::new(0);
         let servers = Servers::shared()?;
         let name = format!("mail-server{}", MADE.fetch_add(1, Ordering::Relaxed));
@@ -165,8 +170,8 @@ impl Databases {
             folder: servers.place(side),
             place: DatabasePlace::MySql {
                 socket: "/s".into(),
-                user: login.into(),
-                password: secret.map(|(name, _)| name.to_string()),
+                account: Account { user: login.into(), password: secret.map(|(name, _)| name.to_string()) },
+                reader: reader.map(Account::by_socket),
             },
         };
         let mut lab = Lab::new(requests, &name, spot(SideName::Old), spot(SideName::New)).await;
@@ -185,7 +190,7 @@ impl Databases {
         config.insert("database".into(), self.name.clone().into());
         let spot = |side: SideName| Spot {
             folder: self.servers.place(side),
-            place: DatabasePlace::MySql { socket: "/s".into(), user: user(), password: None },
+            place: DatabasePlace::MySql { socket: "/s".into(), account: Account::by_socket(&user()), reader: None },
         };
         Lab::of_phase(phase, &config, &self.name, spot(SideName::Old), spot(SideName::New)).await
     }
@@ -629,7 +634,7 @@ async fn a_server_that_does_not_answer_is_unreachable() {
     let folder = tempfile::tempdir().unwrap();
     let spot = Spot {
         folder: folder.path().into(),
-        place: DatabasePlace::MySql { socket: "/run/s".into(), user: "root".into(), password: None },
+        place: DatabasePlace::MySql { socket: "/run/s".into(), account: Account::by_socket("root"), reader: None },
     };
     let lab = Lab::new(&requests(), "mailserver", spot.clone(), spot).await;
     let Err(Failure::Unreachable(why)) = lab.session(Verb::Check, 1).describe("mail", SideName::Old).await else {

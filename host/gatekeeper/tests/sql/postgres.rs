@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use rehome_gatekeeper::DatabasePlace;
 use rehome_gatekeeper::types::{Failure, SideName, SqlValue, Verb};
+use rehome_gatekeeper::{Account, DatabasePlace};
 
 use crate::lab::{Lab, SIDES, Spot, difference, ended_badly, program, text};
 
@@ -115,7 +115,11 @@ impl Server {
             .expect("postgres");
         let spot = |side: SideName, user: &str| Spot {
             folder: folder.path().join(side.as_str()),
-            place: DatabasePlace::Postgres { socket: "/.s.PGSQL.5433".into(), user: user.into(), password: None },
+            place: DatabasePlace::Postgres {
+                socket: "/.s.PGSQL.5433".into(),
+                account: Account::by_socket(user),
+                reader: None,
+            },
         };
         let lab = Lab::new(REQUESTS, "mail", spot(SideName::Old, "one"), spot(SideName::New, "two")).await;
         let server = Server { folder, child, lab };
