@@ -14,6 +14,7 @@ mod postfix;
 mod refusals;
 mod retire;
 mod rspamd;
+mod secrets;
 mod troubles;
 mod two_into_one;
 mod undo;
@@ -38,6 +39,7 @@ fn main() -> std::process::ExitCode {
     tests.extend(kills::tests());
     tests.extend(migration::tests());
     tests.extend(rspamd::tests());
+    tests.extend(secrets::tests());
     tests.extend(retire::tests());
     tests.extend(whole::tests());
     tests.extend(webmail::tests());

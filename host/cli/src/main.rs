@@ -16,6 +16,8 @@ use args::{Args, Verb};
 use commands::{answer, apply, approve, check, demo, phase, preview, status, undo, verify};
 
 fn main() -> ExitCode {
+    // Secrets pass through this memory: no image of it is left, whatever ends it (core(5)).
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
     let args = Args::parse();
     let ui = ui::Ui::new(&args.global);
     ui::tracing(args.global.verbose);
