@@ -23,7 +23,7 @@ const WATCH: &str = "rm -f /tmp/seen /tmp/stop; \
     | sort -u >> /tmp/seen; sleep 0.02; done' >/dev/null 2>&1 &";
 
 fn a_password_is_nowhere_but_in_its_file() -> Result<()> {
-    let lab = Lab::start(&LabSpec::pair())?;
+    let lab = Lab::start(&LabSpec::pair().ssh_keys_on("new"))?;
     lab.old().sh(&format!(
         "mysql -e \"CREATE USER mover@localhost IDENTIFIED BY '{CANARY}'; GRANT ALL ON mailserver.* TO mover@localhost\""
     ))?;
