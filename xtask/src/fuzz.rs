@@ -15,8 +15,6 @@ const PACKAGES: [&str; 1] = ["g++"];
 const FLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1";
-/// Where build scripts and macros are no part of what is fuzzed.
-const TRIPLE: &str = "x86_64-unknown-linux-gnu";
 
 /// Feed parsers and quoting with what no one would send
 #[derive(clap::Args)]
@@ -78,10 +76,15 @@ fn files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
 /// Builds them all; answers the folder that they are in.
 fn build() -> anyhow::Result<PathBuf> {
     let target = cargo::target().join("fuzz");
+    // With a target named, build scripts and macros are no part of what is fuzzed.
+    let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(home()).args(["build", "--release", "--bins", "--target", TRIPLE, "--target-dir"]).arg(&target);
+    command
+        .current_dir(home())
+        .args(["build", "--release", "--bins", "--target", &triple, "--target-dir"])
+        .arg(&target);
     cargo::run(command.env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", FLAGS))?;
-    Ok(target.join(TRIPLE).join("release"))
+    Ok(target.join(triple).join("release"))
 }
 
 fn fuzz(program: &Path, target: &str, args: &FuzzArgs) -> anyhow::Result<()> {

@@ -377,6 +377,11 @@ impl Approval {
 }
 
 impl Less {
+    /// Whether it leaves anything out.
+    pub fn is_less(&self) -> bool {
+        !self.only.is_empty() || !self.deny.is_empty()
+    }
+
     fn grants(&self, phase: &str, id: &str) -> bool {
         let named = |list: &[String]| list.iter().any(|name| name == id || *name == format!("{phase}:{id}"));
         (self.only.is_empty() || named(&self.only)) && !named(&self.deny)

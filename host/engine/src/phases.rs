@@ -192,7 +192,7 @@ fn vouched(phase: &PhasePlan, file: &Path, signed: &Signed) -> Result<(), Compon
         Signed::By(publisher) if publisher.name == *wanted => return Ok(()),
         Signed::By(publisher) => format!("it is signed by `{}`", publisher.name),
         Signed::No => format!("there is no {}", publisher::signature_of(file).display()),
-        Signed::Not(why) => why.clone(),
+        Signed::Not(doubt) => doubt.to_string(),
     };
     let why = format!("phase `{}` is to be signed by `{wanted}`: {found}", phase.id);
     let hint = "get the component and its signature again from its publisher; nothing of it was run".to_string();

@@ -31,8 +31,29 @@ pub enum Signed {
     By(Publisher),
     /// there is no signature beside the file
     No,
-    /// there is one, and it says nothing; why, as part of a sentence
-    Not(String),
+    /// there is one, and it says nothing
+    Not(Doubt),
+}
+
+/// Why a signature says nothing; shown, it is part of a sentence.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Doubt {
+    /// where, and what the system says
+    #[error("its signature {} cannot be read: {why}", path.display())]
+    #[expect(missing_docs, reason = "the message names them")]
+    Unreadable { path: PathBuf, why: String },
+    /// something else
+    #[error("{} is no signature of minisign", .0.display())]
+    NotOne(PathBuf),
+    /// by this publisher
+    #[error("its signature by `{0}` is of minisign's old format: sign it again")]
+    OldFormat(String),
+    /// by this publisher
+    #[error("its signature by `{0}` is not of this file")]
+    OtherFile(String),
+    /// by nobody who is known
+    #[error("it is signed, by a key that is not known here")]
+    OtherKey,
 }
 
 impl Signed {
@@ -68,24 +89,20 @@ pub fn look(file: &Path, bytes: &[u8], publishers: &Publishers) -> Signed {
     let text = match read(&path) {
         Ok(Some(text)) => text,
         Ok(None) => return Signed::No,
-        Err(why) => return Signed::Not(format!("its signature {} cannot be read: {why}", path.display())),
+        Err(why) => return Signed::Not(Doubt::Unreadable { path, why }),
     };
-    let Ok(signature) = Signature::decode(&text) else {
-        return Signed::Not(format!("{} is no signature of minisign", path.display()));
-    };
-    let mut broken = None;
+    let Ok(signature) = Signature::decode(&text) else { return Signed::Not(Doubt::NotOne(path)) };
+    let mut doubt = Doubt::OtherKey;
     for (name, key) in publishers {
         let verified = PublicKey::from_base64(key).and_then(|public| public.verify(bytes, &signature, false));
         match verified {
             Ok(()) => return Signed::By(Publisher { name: name.clone(), key: key.clone() }),
             Err(minisign_verify::Error::UnexpectedKeyId) => {}
-            Err(minisign_verify::Error::UnsupportedLegacyMode) => {
-                broken = Some(format!("its signature by `{name}` is of minisign's old format: sign it again"));
-            }
-            Err(_) => broken = Some(format!("its signature by `{name}` is not of this file")),
+            Err(minisign_verify::Error::UnsupportedLegacyMode) => doubt = Doubt::OldFormat(name.clone()),
+            Err(_) => doubt = Doubt::OtherFile(name.clone()),
         }
     }
-    Signed::Not(broken.unwrap_or_else(|| "it is signed, by a key that the plan does not name".into()))
+    Signed::Not(doubt)
 }
 
 fn read(path: &Path) -> Result<Option<String>, String> {
@@ -142,12 +159,10 @@ mod tests {
         assert_eq!(look(&file, b"code", &named), Signed::No);
         acme.sign(b"code", &file);
         assert_eq!(look(&file, b"code", &named).publisher().map(|by| by.name.as_str()), Some("acme"));
-        let Signed::Not(why) = look(&file, b"c0de", &named) else { panic!("another file") };
-        assert!(why.contains("`acme` is not of this file"), "{why}");
-        let Signed::Not(why) = look(&file, b"code", &publishers(&[("other", &other)])) else { panic!("no such key") };
-        assert!(why.contains("a key that the plan does not name"), "{why}");
+        assert_eq!(look(&file, b"c0de", &named), Signed::Not(Doubt::OtherFile("acme".into())));
+        assert_eq!(look(&file, b"code", &publishers(&[("other", &other)])), Signed::Not(Doubt::OtherKey));
         std::fs::write(signature_of(&file), "untrusted comment: x\nRWQ\n").unwrap();
-        assert!(matches!(look(&file, b"code", &named), Signed::Not(why) if why.contains("is no signature")));
+        assert_eq!(look(&file, b"code", &named), Signed::Not(Doubt::NotOne(signature_of(&file))));
     }
 
     #[test]

@@ -216,7 +216,7 @@ fn parsed(kept: Option<Vec<u8>>) -> Result<Rrset, Failure> {
         .map_err(|error| Failure::other("journal", format!("an RRset that was kept cannot be read: {error}")))
 }
 
-/// An answer of a name server, as bytes: nothing in it makes anything panic, and no text of it holds what is not printable.
+/// An answer of a name server, as bytes: nothing in it makes anything panic, and no text of it holds a control character.
 #[cfg(fuzzing)]
 pub fn fuzz(data: &[u8]) {
     use hickory_net::proto::op::Message;
@@ -226,6 +226,7 @@ pub fn fuzz(data: &[u8]) {
         let found: Vec<_> = ask::matching(&answer, &record.name, kind).map(|record| record.data.clone()).collect();
         let rrset = data::rrset(&record.name, kind, record.ttl, &found);
         for text in &rrset.data {
+            assert!(text.chars().all(|letter| !letter.is_control()), "{text:?}");
             data::named(text);
             data::swapped(text, "mail.example.org", "new.example.org");
         }

@@ -37,7 +37,7 @@ pub fn corpus() -> Vec<Hostile> {
 fn always(name: &'static str, requests: &str, items: &str, body: &str, pages: u32, says: &'static str) -> Hostile {
     let bodies: Vec<(&str, &str)> = VERBS.iter().map(|verb| (*verb, body)).collect();
     let manifest = format!("name = \"{name}\"\nversion = \"0.1.0\"\napi = \"0.1\"\nabout = \"means harm\"\n{requests}");
-    let bytes = with_manifest(crate::guest::component(&module(items, &bodies, pages)), &manifest);
+    let bytes = with_manifest(&module(items, &bodies, pages), &manifest);
     Hostile { name, bytes, says }
 }
 

@@ -24,15 +24,21 @@ pub fn contract() -> (Resolve, wit_parser::WorldId) {
     (resolve, world)
 }
 
+/// A core module in WAT, made binary, that says which contract it is of.
+fn core(module: &str) -> Vec<u8> {
+    let mut bytes = wat::parse_str(module).unwrap_or_else(|error| panic!("{error}\n{module}"));
+    let (resolve, world) = contract();
+    wit_component::embed_component_metadata(&mut bytes, &resolve, world, StringEncoding::UTF8)
+        .expect("it takes the contract");
+    bytes
+}
+
 /// A component of a core module in WAT.
 ///
 /// # Panics
 /// The text is no module of the contract.
 pub fn component(module: &str) -> Vec<u8> {
-    let mut bytes = wat::parse_str(module).unwrap_or_else(|error| panic!("{error}\n{module}"));
-    let (resolve, world) = contract();
-    wit_component::embed_component_metadata(&mut bytes, &resolve, world, StringEncoding::UTF8)
-        .expect("it takes the contract");
+    let bytes = core(module);
     let mut encoder =
         ComponentEncoder::default().validate(true).module(&bytes).expect("it is a module of the contract");
     encoder.encode().expect("it becomes a component")
@@ -77,27 +83,10 @@ pub fn import(interface: &str, function: &str, name: &str, parameters: &str) -> 
     format!("(import \"rehome:phase/{interface}@0.1.0\" \"{function}\" (func ${name} {parameters}))\n")
 }
 
-/// A component with a manifest, as `rehome phase build` adds it: a custom section of the outer component, after all others.
-pub fn with_manifest(mut component: Vec<u8>, manifest: &str) -> Vec<u8> {
-    let name = rehome_manifest::SECTION.as_bytes();
-    let mut section = Vec::new();
-    number(name.len(), &mut section);
-    section.extend_from_slice(name);
-    section.extend_from_slice(manifest.as_bytes());
-    component.push(0);
-    number(section.len(), &mut component);
-    component.extend(section);
-    component
-}
-
-/// LEB128, as WebAssembly's binary format has lengths.
-fn number(mut value: usize, bytes: &mut Vec<u8>) {
-    loop {
-        let low = (value & 0x7f) as u8;
-        value >>= 7;
-        if value == 0 {
-            return bytes.push(low);
-        }
-        bytes.push(low | 0x80);
-    }
+/// A component of a core module in WAT, with a manifest: made as `rehome phase build` makes one.
+///
+/// # Panics
+/// The text is no module of the contract.
+pub fn with_manifest(module: &str, manifest: &str) -> Vec<u8> {
+    rehome_builder::assemble(&core(module), manifest).unwrap_or_else(|why| panic!("{why}\n{module}"))
 }

@@ -14,7 +14,7 @@ pub async fn run(ui: &Ui, global: &Global, args: &Approve) -> Result<Exit, Error
     let less = Less { only: args.only.clone(), deny: args.deny.clone(), older: args.older.clone() };
     approval.known(&less)?;
     show(ui, &migration.plan().name, &approval);
-    if approval.complete() && less == Less::default() && denied(&approval) == 0 {
+    if approval.complete() && !less.is_less() && denied(&approval) == 0 {
         ui.say(Text::green("nothing new: all of this is approved already").into());
         return Ok(Exit::Done);
     }
@@ -95,7 +95,7 @@ fn denied(approval: &Approval) -> usize {
 }
 
 fn question(approval: &Approval, less: &Less) -> String {
-    if *less != Less::default() {
+    if less.is_less() {
         return "Grant this, but for what the command line leaves out?".into();
     }
     let total: usize = approval.phases.iter().map(|asking| asking.requests.len()).sum();

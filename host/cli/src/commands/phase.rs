@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rehome_builder::{Inspection, Options, PhaseCrate, SdkSource};
-use rehome_engine::publisher::{self, Signed};
+use rehome_engine::publisher::{self, Doubt, Signed};
 use rehome_engine::{Error, Explanation};
 use rehome_manifest::{Config, fill};
 
@@ -63,11 +63,11 @@ fn signature(file: &Path, bytes: &[u8], key: Option<&str>) -> Result<String, Exp
         return Ok(if is_there { "not checked: `--key` takes the publisher's key" } else { "none" }.into());
     };
     publisher::check_key(key).map_err(|why| said("cannot check the signature", &format!("`{key}` {why}")))?;
-    Ok(match publisher::look(file, bytes, &publisher::Publishers::from([("key".into(), key.into())])) {
+    Ok(match publisher::look(file, bytes, &publisher::Publishers::from([(key.into(), key.into())])) {
         Signed::By(_) => "good, by the key that was given".into(),
         Signed::No => "none".into(),
-        // The key has no name here.
-        Signed::Not(why) => why.replace(" by `key`", "").replace("a key that the plan does not name", "another key"),
+        Signed::Not(Doubt::OtherKey) => "by another key".into(),
+        Signed::Not(doubt) => doubt.to_string(),
     })
 }
 

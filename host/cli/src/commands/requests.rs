@@ -83,7 +83,7 @@ fn heading(ui: &Ui, asking: &Asking) {
     ui.out(line.at(0).hang(2));
     match &phase.signed {
         Signed::By(publisher) => ui.out(Text::dim(format!("signed by {}", publisher.name)).at(2)),
-        Signed::Not(why) => ui.out(Text::yellow("! ").plain(why).at(2).hang(4)),
+        Signed::Not(doubt) => ui.out(Text::yellow("! ").plain(doubt.to_string()).at(2).hang(4)),
         Signed::No => {}
     }
     if let Some(former) = &asking.former_publisher {

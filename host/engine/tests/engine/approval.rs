@@ -143,7 +143,7 @@ async fn a_phase_of_a_publisher_runs_only_what_that_one_has_signed() {
     assert!(unsigned.contains("is to be signed by `acme`: there is no "), "{unsigned}");
     sign(&bench, &KeyPair::generate_unencrypted_keypair().unwrap());
     let other = told(&bench.migration().approval(&bench.components).unwrap_err());
-    assert!(other.contains("a key that the plan does not name"), "{other}");
+    assert!(other.contains("by a key that is not known here"), "{other}");
     sign(&bench, &acme);
     bench.approve();
     assert!(matches!(bench.apply().await, Ok(Applied::Finished { .. })));

@@ -159,6 +159,7 @@ pub(super) async fn run(shared: &Shared<'_>) -> Result<SyncReport, Error> {
             first.look_at_all(&crew, &mut upper).await?;
         }
         first.work(&crew).await?;
+        // Whoever still opens hands need not.
         crew.update(|_| ());
         Ok(())
     };
