@@ -54,7 +54,10 @@ pub(super) fn shown(data: &RData) -> String {
             text.txt_data.iter().map(|part| quoted(part)).collect::<Vec<_>>().join(" ")
         }
         RData::A(_) | RData::AAAA(_) => data.to_string(),
-        other => other.to_string().to_lowercase(),
+        // Read again where an RRset is written: a name has its own escapes already.
+        RData::CNAME(_) | RData::MX(_) => data.to_string().to_lowercase(),
+        // Data of some kinds is text of the owner's (CAA), which comes as it is.
+        other => rehome_sync::escape(other.to_string().to_lowercase().as_bytes()),
     }
 }
 
