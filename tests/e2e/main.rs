@@ -5,6 +5,8 @@ mod accounting;
 mod certificates;
 mod checks;
 mod faults;
+mod gate;
+mod hostile;
 mod kills;
 mod lab;
 mod leftovers;
@@ -40,6 +42,8 @@ fn main() -> std::process::ExitCode {
     tests.extend(migration::tests());
     tests.extend(rspamd::tests());
     tests.extend(secrets::tests());
+    tests.extend(gate::tests());
+    tests.extend(hostile::tests());
     tests.extend(retire::tests());
     tests.extend(whole::tests());
     tests.extend(webmail::tests());

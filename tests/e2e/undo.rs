@@ -177,32 +177,36 @@ fn undo_from_cutover_brings_users_back_with_all_their_mail() -> Result<()> {
 
 fn undo_from_settle_brings_users_back_with_all_their_mail() -> Result<()> {
     let lab = Lab::start(&LabSpec::pair().ssh_keys_on("new"))?;
-    let before = Before::of(&lab)?;
-    let rehome = install(&lab)?;
-    up_to_the_cutover(&lab, &rehome)?;
+    from_settle_brings_users_back(&lab, &install(&lab)?)
+}
+
+/// There and back, after the TTL was put back.
+pub(crate) fn from_settle_brings_users_back(lab: &Lab, rehome: &Rehome<'_>) -> Result<()> {
+    let before = Before::of(lab)?;
+    up_to_the_cutover(lab, rehome)?;
     rehome.expect(0, &["answer", "downtime", "go-on", "yes"])?;
     rehome.expect(5, &["apply"])?;
-    let sent = mail_to_both(&lab, "early", 6)?;
-    a_user_works_on_new(&lab)?;
+    let sent = mail_to_both(lab, "early", 6)?;
+    a_user_works_on_new(lab)?;
     let queue_is_empty = || Ok(lab.new().sh("postqueue -p")?.contains("Mail queue is empty"));
     harness::eventually("the queue of new is empty", queue_is_empty)?;
     rehome.pass(7 * DAY + 600);
     rehome.expect(0, &["apply", "--until", "settle"])?;
-    ensure!(ttl(&lab)?.trim() == "86400", "the TTL was not put back: {}", ttl(&lab)?);
+    ensure!(ttl(lab)?.trim() == "86400", "the TTL was not put back: {}", ttl(lab)?);
 
     // Resolvers hold the new address for a day: users stay on new until all of them ask again within a minute.
     rehome.expect(5, &["undo", "--yes"])?;
     ensure!(rehome.waits_at()? == "dns-restore", "it waits at {}", rehome.waits_at()?);
-    ensure!(address(&lab)?.trim() == "10.77.0.12", "the world was sent to {} too soon", address(&lab)?);
-    ensure!(ttl(&lab)?.trim() == "60", "the TTL was not lowered again: {}", ttl(&lab)?);
-    let late = mail_to_both(&lab, "late", 3)?;
+    ensure!(address(lab)?.trim() == "10.77.0.12", "the world was sent to {} too soon", address(lab)?);
+    ensure!(ttl(lab)?.trim() == "60", "the TTL was not lowered again: {}", ttl(lab)?);
+    let late = mail_to_both(lab, "late", 3)?;
     rehome.pass(DAY + 60);
     rehome.expect(5, &["undo"])?;
     ensure!(rehome.waits_at()? == "dns-switch", "it waits at {}", rehome.waits_at()?);
     rehome.pass(90);
     rehome.expect(0, &["undo"])?;
-    each_is_on_old_once(&lab, sent.iter().chain(&late))?;
-    before.is_back(&lab, true)
+    each_is_on_old_once(lab, sent.iter().chain(&late))?;
+    before.is_back(lab, true)
 }
 
 /// Every mail that either server took is in a mailbox of old, once; and nothing waits anywhere.

@@ -87,23 +87,24 @@ pub(crate) fn compared(rehome: &Rehome<'_>, what: &[&str]) -> Result<()> {
 
 fn a_whole_plan_moves_a_server_and_not_a_mail_is_lost() -> Result<()> {
     let lab = Lab::start(&LabSpec::pair().ssh_keys_on("new"))?;
-    let rehome = install(&lab)?;
+    moves_a_server(&lab, &install(&lab)?)
+}
+
+/// The whole plan, from `approve` to the retirement of old.
+pub(crate) fn moves_a_server(lab: &Lab, rehome: &Rehome<'_>) -> Result<()> {
     // A sender that never learns of the new address: from before the first phase until after the switch.
-    let stragglers = Traffic::start(&lab, lab.old(), "old", 4.0, &recipients())?;
-    up_to_the_cutover(&lab, &rehome)?;
+    let stragglers = Traffic::start(lab, lab.old(), "old", 4.0, &recipients())?;
+    up_to_the_cutover(lab, rehome)?;
     compared(
-        &rehome,
+        rehome,
         &["virtual_users on new: 30 rows, as on old", "6 of 6 are as on old", "DKIM keys on new: 3 files"],
     )?;
     rehome.expect(0, &["answer", "downtime", "go-on", "yes"])?;
     rehome.expect(5, &["apply"])?;
     ensure!(rehome.waits_at()? == "watch", "it waits at {}", rehome.waits_at()?);
-    compared(
-        &rehome,
-        &["of 30 users hold what they held on old", "nothing of old is missing on new", "imap.lab.test"],
-    )?;
-    ensure!(address(&lab)?.trim() == "10.77.0.12", "the world still goes to {}", address(&lab)?);
-    let newcomers = Traffic::start(&lab, lab.new(), "new", 4.0, &recipients())?;
+    compared(rehome, &["of 30 users hold what they held on old", "nothing of old is missing on new", "imap.lab.test"])?;
+    ensure!(address(lab)?.trim() == "10.77.0.12", "the world still goes to {}", address(lab)?);
+    let newcomers = Traffic::start(lab, lab.new(), "new", 4.0, &recipients())?;
     std::thread::sleep(std::time::Duration::from_secs(8));
     let (old, new) = (stragglers.stop()?, newcomers.stop()?);
     let queue_is_empty = || Ok(lab.old().sh("postqueue -p")?.contains("Mail queue is empty"));
@@ -117,14 +118,14 @@ fn a_whole_plan_moves_a_server_and_not_a_mail_is_lost() -> Result<()> {
     ensure!(rehome.waits_at()? == "retire", "it waits at {}", rehome.waits_at()?);
     rehome.expect(0, &["answer", "retire", "go-on", "yes"])?;
     rehome.expect(0, &["apply"])?;
-    compared(&rehome, &["of 30 users hold what they held on old", "its files are as they were"])?;
-    ensure!(ttl(&lab)?.trim() == "86400", "the TTL was not put back: {}", ttl(&lab)?);
+    compared(rehome, &["of 30 users hold what they held on old", "its files are as they were"])?;
+    ensure!(ttl(lab)?.trim() == "86400", "the TTL was not put back: {}", ttl(lab)?);
     for machine in [lab.old(), lab.new()] {
         let soft = machine.sh("postconf -h soft_bounce")?;
         ensure!(soft.trim() == "no", "soft_bounce on {} is {soft}", machine.name());
     }
-    each_is_there_once(&lab, lab.new(), &old)?;
-    each_is_there_once(&lab, lab.new(), &new)?;
+    each_is_there_once(lab, lab.new(), &old)?;
+    each_is_there_once(lab, lab.new(), &new)?;
     let left = lab.old().sh("{ grep -rlE '^Subject: traffic-new-' /var/vmail || true; } | wc -l")?;
     ensure!(left.trim() == "0", "{left} mails of the new address are in the old maildirs");
     Ok(())

@@ -1,4 +1,4 @@
-//! `cargo xtask build`: the phases in `plugins/` as components in `target/components`.
+//! `cargo xtask build`: the phases in `plugins/`, and the one that means harm, as components in `target/components`.
 //! A phase is a folder with a `manifest.toml`; how one is built is `plugins/builder`'s.
 
 use std::path::PathBuf;
@@ -11,7 +11,8 @@ use crate::cargo;
 /// Builds all phases of this workspace; answers the components' files.
 /// A request that no code uses, or the reverse, is an error here: ours are to be exact.
 pub fn components() -> anyhow::Result<Vec<PathBuf>> {
-    let phases = discover(&cargo::root().join("plugins"))?;
+    let mut phases = discover(&cargo::root().join("plugins"))?;
+    phases.extend(discover(&cargo::root().join("tests/hostile"))?);
     let built = build(&phases, &Options::in_target(&cargo::target()), &mut |line| eprintln!("{line}"))
         .context("the phases were not built")?;
     for component in &built {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
-use rehome_gatekeeper::types::Stage;
+use rehome_gatekeeper::types::{SideName, Stage};
 
 /// Move a live server to a new machine, phase by sandboxed phase
 #[derive(Debug, Parser)]
@@ -60,6 +60,8 @@ pub enum Verb {
     Verify,
     /// Take back what `apply` did; mail that arrived on new goes back to old
     Undo(Undo),
+    /// Print a script that lets an ssh key in on a side for what is approved, and nothing else
+    Gate(Gate),
     /// For authors of phases
     #[command(subcommand)]
     Phase(Phase),
@@ -115,6 +117,22 @@ pub struct Undo {
     /// Count the phase at which an undo fails as taken back: you have done it yourself
     #[arg(long, value_name = "PHASE", conflicts_with = "down_to")]
     pub by_hand: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Gate {
+    /// The side
+    #[arg(default_value = "old")]
+    pub side: SideName,
+    /// The public key's file: of a key that is made for this and used for nothing else
+    #[arg(long, value_name = "FILE", required_unless_present = "remove")]
+    pub key: Option<PathBuf>,
+    /// Who logs in with it (default: as in the plan, else root)
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
+    /// Print a script that takes it away again
+    #[arg(long)]
+    pub remove: bool,
 }
 
 #[derive(Debug, clap::Args)]

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use args::{Args, Verb};
-use commands::{answer, apply, approve, check, demo, phase, preview, status, undo, verify};
+use commands::{answer, apply, approve, check, demo, gate, phase, preview, status, undo, verify};
 
 fn main() -> ExitCode {
     // Secrets pass through this memory: no image of it is left, whatever ends it (core(5)).
@@ -35,6 +35,7 @@ fn main() -> ExitCode {
             Verb::Status => status::run(&ui, &args.global).await,
             Verb::Verify => verify::run(&ui, &args.global).await,
             Verb::Undo(verb) => undo::run(&ui, &args.global, verb).await,
+            Verb::Gate(verb) => gate::run(&ui, &args.global, verb).await,
             Verb::Phase(verb) => phase::run(&ui, verb),
             Verb::Demo(verb) => demo::run(&ui, &args.global, verb).await,
         }

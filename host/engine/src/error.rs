@@ -6,6 +6,7 @@ use rehome_gatekeeper::types::SideName;
 
 use crate::approval::NotApproved;
 use crate::failed::PhaseFailed;
+use crate::gate::OtherGate;
 use crate::lock::LockError;
 use crate::phases::ComponentError;
 use crate::plan::PlanError;
@@ -55,6 +56,8 @@ pub enum Error {
     Journal(#[from] JournalError),
     #[error(transparent)]
     Side(#[from] SideError),
+    #[error(transparent)]
+    Gate(#[from] OtherGate),
     #[error(transparent)]
     Usage(#[from] UsageError),
     #[error(transparent)]
@@ -140,6 +143,7 @@ impl Error {
             Error::Journal(error) => Explanation::of(error.to_string())
                 .hint("is there space left, and may this user write there? rehome does nothing that it cannot record"),
             Error::Side(error) => error.explain(),
+            Error::Gate(error) => error.explain(),
             Error::Usage(error) => {
                 Explanation { headline: error.what.clone(), context: error.more.clone(), hint: error.hint.clone() }
             }

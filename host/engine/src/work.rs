@@ -14,6 +14,7 @@ use crate::cancel::Cancel;
 use crate::error::{Error, Interrupted, SideError};
 use crate::event::{Event, FromGatekeeper, PhaseEnd, Sink};
 use crate::failed::PhaseFailed;
+use crate::gate::{self, OtherGate};
 use crate::migration::Migration;
 use crate::phases::{Loader, Phase};
 use crate::state::{Guard, Holder};
@@ -104,6 +105,7 @@ impl Migration {
                 return Err(error);
             }
         };
+        let gates = [SideName::Old, SideName::New].map(|side| gate::digest(&self.plan, &approval, side));
         let mut phases = Vec::with_capacity(approval.phases.len());
         for asking in approval.phases {
             let grants = asking.grants();
@@ -121,7 +123,7 @@ impl Migration {
             (self.state.folder(), self.plan.services.clone()),
         );
         let work = Work { _guard: guard, host, journal, phases, sink, clock: self.clock.clone(), verb, cancel };
-        match work.connect().await {
+        match work.connect(&gates).await {
             Ok(()) => Ok(work),
             Err(error) => {
                 work.close().await;
@@ -179,7 +181,7 @@ async fn load(
 
 impl Work {
     /// Both sides, before anything: an unreachable host or a wrong host key is one clear error.
-    async fn connect(&self) -> Result<(), Error> {
+    async fn connect(&self, gates: &[String; 2]) -> Result<(), Error> {
         let both = async { tokio::join!(self.host.connect(SideName::Old), self.host.connect(SideName::New)) };
         let (old, new) = tokio::select! {
             both = both => both,
@@ -188,8 +190,11 @@ impl Work {
                 return Err(Interrupted { phase: None, state: vec![], hint }.into());
             }
         };
-        for (side, connected) in [(SideName::Old, old), (SideName::New, new)] {
-            connected.map_err(|source| SideError { side, source })?;
+        for ((side, connected), gate) in [(SideName::Old, old), (SideName::New, new)].into_iter().zip(gates) {
+            let connected = connected.map_err(|source| SideError { side, source })?;
+            if connected.gate().is_some_and(|found| found != gate) {
+                return Err(OtherGate { side }.into());
+            }
             self.sink.event(Event::Connected { side, name: self.host.name(side) });
         }
         Ok(())

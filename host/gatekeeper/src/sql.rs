@@ -20,6 +20,7 @@ mod login;
 mod mysql;
 mod place;
 mod postgres;
+mod reader;
 mod snapshot;
 mod sqlite;
 mod statement;

@@ -93,6 +93,28 @@ impl ValueType {
     }
 }
 
+impl ValueType {
+    /// A regular expression that every value of this type matches, for a place where nothing but regular expressions can be
+    /// had (the gate on a side); [`printable`] holds there as well. What it takes beyond [`ValueType::check`] no program
+    /// could take for anything else than one plain word.
+    pub fn pattern(self) -> &'static str {
+        match self {
+            ValueType::QueueId => r"[0-9A-F]{6,20}|[0-9B-DF-HJ-NP-TV-Zb-df-hj-np-tv-z]{10,20}",
+            ValueType::Domain | ValueType::Hostname => r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?",
+            ValueType::Mailbox => {
+                r"[A-Za-z0-9!#$&'+\-./=^_`{|}~]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?"
+            }
+            ValueType::Address => r"[0-9A-Fa-f:.]{2,45}",
+            ValueType::Endpoint => r"(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252})):[0-9]{1,5}",
+            ValueType::Integer => r"[0-9]{1,18}",
+            ValueType::Identifier => r"[A-Za-z0-9_.-]{1,128}",
+            ValueType::Secret => r"[A-Za-z0-9_-]{1,64}",
+            ValueType::Folder => r"(?:/[^/\x00]+)+/*",
+            ValueType::Text => r"[^\x00]+",
+        }
+    }
+}
+
 /// What every value keeps to: not empty, no leading `-`, no control characters, no bidirectional overrides.
 pub fn printable(value: &str) -> Result<(), String> {
     if value.is_empty() {
@@ -214,6 +236,35 @@ mod tests {
                 assert_eq!(kind.check(value), Ok(()), "{kind}: {value}");
             }
         }
+    }
+
+    #[test]
+    fn the_pattern_of_a_type_takes_what_the_type_takes_and_nothing_that_reaches_further() {
+        let matches = |kind: ValueType, value: &str| {
+            regex_lite::Regex::new(&format!(r"\A(?:{})\z", kind.pattern())).unwrap().is_match(value)
+        };
+        for (name, takes, refuses) in [
+            ("queue-id", &["4F2A1B3C4D", "3pt2mN2VXxznjll"][..], &["ALL", "-", "../../x", "abcdef", "a b"][..]),
+            ("domain", &["example.org", "localhost", "xn--bcher-kva.example"], &["-x.org", "*.org", "a/b", ".org"]),
+            ("hostname", &["mail.example.org"], &["-d", "a b"]),
+            ("mailbox", &["o'neil+x@example.org", "a.b@xn--p1ai"], &["*@example.org", "j?@x.org", "a b@c", "x"]),
+            ("address", &["192.0.2.1", "2001:db8::1"], &["x", "1 2"]),
+            ("endpoint", &["mail.example.org:25", "[2001:db8::1]:53"], &["x", "a/b:1"]),
+            ("integer", &["0", "123"], &["1e3", "-1"]),
+            ("identifier", &["dovecot.service"], &["a b", "a/b", "a;b"]),
+            ("secret", &["key"], &["a.b"]),
+            ("folder", &["/var/vmail"], &["/", "var", "/var//x"]),
+            ("text", &["anything printable, ü too"], &[""]),
+        ] {
+            let kind = ValueType::named(name).expect("a type of the table");
+            for value in takes {
+                assert!(kind.check(value).is_ok() && matches(kind, value), "{kind}: {value}");
+            }
+            for value in refuses {
+                assert!(!matches(kind, value), "{kind}: {value}");
+            }
+        }
+        assert_eq!(ValueType::names().count(), 11, "each type has its row above");
     }
 
     #[test]

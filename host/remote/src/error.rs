@@ -67,6 +67,14 @@ pub enum Error {
         /// What sudo said.
         said: String,
     },
+    /// The gate that this login ends at does not let it pass. Nothing was started.
+    #[error("the gate on {side} refuses this: {why}")]
+    Gate {
+        /// The side.
+        side: String,
+        /// What the gate said.
+        why: String,
+    },
     /// The program does not exist there. Nothing was started.
     #[error("no program `{program}` on {side}")]
     NotFound {
@@ -190,6 +198,7 @@ impl Error {
             | Self::Login { side, .. }
             | Self::Shell { side, .. }
             | Self::Sudo { side, .. }
+            | Self::Gate { side, .. }
             | Self::NotFound { side, .. }
             | Self::Refused { side, .. }
             | Self::Lost { side, .. }
@@ -223,6 +232,10 @@ impl Error {
             Self::Shell { .. } => "give that login /bin/bash or /bin/sh as its shell (chsh), without output or `exit` for non-interactive use".into(),
             Self::Sudo { user, .. } => {
                 format!("install sudo there and put into /etc/sudoers.d/rehome: `{user} ALL=(root) NOPASSWD: ALL`")
+            }
+            Self::Gate { .. } => {
+                "if this is what you approved, the gate was made before: print it anew with `rehome gate` and install it there"
+                    .into()
             }
             Self::NotFound { .. } => "install the package that has it there, or correct the path".into(),
             Self::Refused { .. } => "correct what was asked for".into(),
@@ -262,6 +275,7 @@ mod tests {
             Error::Login { side: side.clone(), said: said.clone() },
             Error::Shell { side: side.clone(), said: said.clone() },
             Error::Sudo { side: side.clone(), user: "deploy".into(), said },
+            Error::Gate { side: side.clone(), why: "words".into() },
             Error::NotFound { side: side.clone(), program: "dsync".into() },
             Error::Refused { side: side.clone(), reason: "a NUL".into() },
             Error::Lost { side: side.clone(), command: "sh".into(), pid: Some(7), reason: "it broke".into() },

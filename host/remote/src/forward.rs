@@ -17,6 +17,9 @@ use crate::machine::{Machine, chain};
 use crate::relay::{self, Relay, Way};
 use crate::{Ended, Error};
 
+/// Whether `$1` is a socket.
+pub const SOCKET: &str = "if [ -S \"$1\" ]; then echo yes; fi";
+
 /// A socket on a side.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Endpoint {
@@ -117,12 +120,17 @@ async fn open(machine: &Arc<Machine>, endpoint: &Endpoint) -> Result<Forward, Er
         (Endpoint::Unix(path), master) => {
             exists(machine, path).await?;
             match master {
-                _ if machine.login().sudo => listen(machine, Way::Perl(machine.clone(), path.clone())).await,
+                _ if machine.login().sudo || machine.login().gate.is_some() => {
+                    listen(machine, Way::Perl(machine.clone(), endpoint.clone())).await
+                }
                 Some(_) => over_ssh(machine, endpoint).await,
                 None => Ok(Forward::itself(path.clone())),
             }
         }
         (Endpoint::Tcp(_, 0), _) => Err(machine.refused("port 0 is no port to connect to".into())),
+        (Endpoint::Tcp(..), Some(_)) if machine.login().gate.is_some() => {
+            listen(machine, Way::Perl(machine.clone(), endpoint.clone())).await
+        }
         (Endpoint::Tcp(..), Some(_)) => over_ssh(machine, endpoint).await,
         (Endpoint::Tcp(host, port), None) => listen(machine, Way::Tcp(host.clone(), *port)).await,
     }
@@ -139,8 +147,7 @@ async fn exists(machine: &Arc<Machine>, path: &Path) -> Result<(), Error> {
     let is_socket = if machine.master.is_none() && !machine.login().sudo {
         fs::metadata(path).is_ok_and(|found| found.file_type().is_socket())
     } else {
-        let script = b"if [ -S \"$1\" ]; then echo yes; fi";
-        let argv = [b"/bin/sh" as &[u8], b"-c", script, b"rehome", bytes].map(<[u8]>::to_vec);
+        let argv = [b"/bin/sh" as &[u8], b"-c", SOCKET.as_bytes(), b"rehome", bytes].map(<[u8]>::to_vec);
         // Within the limit of sessions, like any command.
         let _slot = machine.slots.acquire().await;
         machine.brief(&argv, machine.login()).await? == b"yes\n"

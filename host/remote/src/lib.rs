@@ -31,6 +31,20 @@ pub mod fuzzing {
     }
 }
 
+/// What rehome runs on a side for itself, beside what it was asked to: fixed texts, whose variable parts are arguments. A
+/// gate (`rehome-gate`) compares them byte for byte.
+pub mod programs {
+    pub use crate::forward::SOCKET;
+    pub use crate::machine::WHO;
+    pub use crate::relay::PERL as RELAY;
+    pub use crate::wrapper::{END_SCRIPT as END, PATH};
+
+    /// `/bin/sh -c WRAPPER rehome TOKEN HOME COMMAND…`: around every command.
+    pub fn wrapper() -> String {
+        crate::wrapper::script()
+    }
+}
+
 pub use command::{Command, Output};
 pub use error::{Ended, Error};
 pub use forward::{Endpoint, Forward};

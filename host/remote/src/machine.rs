@@ -24,6 +24,11 @@ use crate::{Ended, Error, Options, quote};
 const SLOTS: usize = 8;
 /// Linux's limit for one argument with its NUL (MAX_ARG_STRLEN, execve(2)); sshd passes a whole command line as one.
 const LONGEST_LINE: usize = (128 << 10) - 1;
+/// Who we are: passwd(5) by getent(1), not $HOME, for sudo and containers leave others' homes there. And, from `$1`, whether
+/// the shell keeps arguments whole.
+pub const WHO: &str = "id -u && id -un && getent passwd \"$(id -u)\" | cut -d: -f6 && printf %s \"$1\"";
+/// What a gate adds to the canary, before the digest of what it lets pass (`host/gate`).
+pub(crate) const GATE: &[u8] = b"\x1frehome-gate ";
 /// What a brief command of rehome's own may print.
 const BRIEF: usize = 64 << 10;
 
@@ -46,6 +51,8 @@ pub(crate) struct Login {
     pub(crate) user: String,
     pub(crate) root: bool,
     pub(crate) sudo: bool,
+    /// The digest of what a gate lets pass there, if this login ends at one.
+    pub(crate) gate: Option<String>,
     home: Vec<u8>,
 }
 
@@ -118,9 +125,7 @@ impl Machine {
     }
 
     async fn who(&self, login: &Login) -> Result<Login, Error> {
-        // passwd(5) by getent(1), not $HOME: sudo and containers leave others' homes there.
-        let script = "id -u && id -un && getent passwd \"$(id -u)\" | cut -d: -f6 && printf %s \"$1\"";
-        let argv = [b"/bin/sh" as &[u8], b"-c", script.as_bytes(), b"rehome", quote::CANARY].map(<[u8]>::to_vec);
+        let argv = [b"/bin/sh" as &[u8], b"-c", WHO.as_bytes(), b"rehome", quote::CANARY].map(<[u8]>::to_vec);
         let printed = self.brief(&argv, login).await?;
         let mut fields = printed.splitn(4, |&byte| byte == b'\n');
         let (Some(uid), Some(user), Some(home), Some(canary)) =
@@ -128,12 +133,15 @@ impl Machine {
         else {
             return Err(self.not_begun(&Login::unknown(false), &printed));
         };
-        if canary != quote::CANARY {
+        let gate = canary.strip_prefix(quote::CANARY).and_then(|rest| rest.strip_prefix(GATE));
+        let gate = gate.and_then(|digest| std::str::from_utf8(digest).ok()).filter(|digest| is_digest(digest));
+        if canary != quote::CANARY && gate.is_none() {
             let said = [b"(it changes what it is given) ", canary].concat();
             return Err(self.not_begun(&Login::unknown(false), &said));
         }
         let home = if home.first() == Some(&b'/') { home.to_vec() } else { b"/".to_vec() };
-        Ok(Login { user: crate::text::printable(user), root: uid == b"0", sudo: false, home })
+        let gate = gate.map(str::to_owned);
+        Ok(Login { user: crate::text::printable(user), root: uid == b"0", sudo: false, gate, home })
     }
 
     pub(crate) fn login(&self) -> &Login {
@@ -282,6 +290,9 @@ impl Machine {
     /// For a command whose wrapper did not run: `said` is what came instead.
     pub(crate) fn not_begun(&self, login: &Login, said: &[u8]) -> Error {
         let (side, said) = (self.name.clone(), crate::ssh_said::last_lines(said));
+        if let Some((_, why)) = said.split_once("rehome-gate: ") {
+            return Error::Gate { side, why: why.to_owned() };
+        }
         match login.sudo {
             true => Error::Sudo { side, user: login.user.clone(), said },
             false => Error::Shell { side, said },
@@ -306,8 +317,13 @@ impl Machine {
 
 impl Login {
     fn unknown(sudo: bool) -> Self {
-        Self { user: String::new(), root: false, sudo, home: b"/".to_vec() }
+        Self { user: String::new(), root: false, sudo, gate: None, home: b"/".to_vec() }
     }
+}
+
+/// A SHA-256 in hexadecimal.
+fn is_digest(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// Whether sshd refused one more session (MaxSessions): then nothing was started.

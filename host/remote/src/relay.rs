@@ -1,12 +1,13 @@
 //! Sockets of a side brought here by a listener of our own: over `sudo -n perl` where the login is not root (a socket
-//! that ssh forwards is opened as the login's user, and MariaDB's unix_socket looks at that), or from a local TCP port.
-//! Invariant: the program that runs as root is the fixed text below, with the socket's path as its one argument; it is
-//! rehome's own and nothing that a component can ask for. `forward.rs` decides which way a socket goes.
+//! that ssh forwards is opened as the login's user, and MariaDB's unix_socket looks at that), over perl where a gate lets
+//! nothing be forwarded, or from a local TCP port.
+//! Invariant: the program that runs there is the fixed text below, with the socket's path, or an address and a port, as its
+//! arguments; it is rehome's own and nothing that a component can ask for. `forward.rs` decides which way a socket goes.
 
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,17 +15,20 @@ use tokio::io::{AsyncWriteExt, copy, copy_bidirectional};
 use tokio::net::{TcpStream, UnixListener, UnixStream};
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::Command;
 use crate::machine::Machine;
 use crate::process::{self, Process};
+use crate::{Command, Endpoint};
 
 /// perl-base is Essential on Debian. One process for each direction, so that neither waits for the other; the end of
 /// our input is passed on as a half-close, the end of the socket ends everything.
-const PERL: &str = r#"
+pub const PERL: &str = r#"
 use strict; use Socket;
 $SIG{PIPE} = 'IGNORE';
-socket(my $socket, PF_UNIX, SOCK_STREAM, 0) or die "socket: $!\n";
-connect($socket, pack_sockaddr_un($ARGV[0])) or die "$ARGV[0]: $!\n";
+my ($where, $port) = @ARGV;
+my $host = defined $port ? inet_aton($where) : '';
+defined $host or die "$where: no such host\n";
+socket(my $socket, defined $port ? PF_INET : PF_UNIX, SOCK_STREAM, 0) or die "socket: $!\n";
+connect($socket, defined $port ? pack_sockaddr_in($port, $host) : pack_sockaddr_un($where)) or die "@ARGV: $!\n";
 sub pump {
   my ($in, $out) = @_;
   while (my $count = sysread($in, my $bytes, 65536)) {
@@ -40,8 +44,8 @@ kill 'TERM', $child; waitpid $child, 0;
 /// Where accepted connections lead.
 #[derive(Clone)]
 pub(crate) enum Way {
-    /// A unix socket of the machine, opened there by perl under sudo.
-    Perl(Arc<Machine>, PathBuf),
+    /// A socket of the machine, opened there by perl.
+    Perl(Arc<Machine>, Endpoint),
     /// A TCP port of this machine.
     Tcp(String, u16),
 }
@@ -102,10 +106,14 @@ async fn relay(mut connection: UnixStream, way: Way) -> Result<(), String> {
     }
 }
 
-async fn through_perl(mut connection: UnixStream, machine: &Arc<Machine>, socket: &Path) -> Result<(), String> {
-    let argv = [b"/usr/bin/perl" as &[u8], b"-e", PERL.as_bytes(), b"--", socket.as_os_str().as_bytes()];
+async fn through_perl(mut connection: UnixStream, machine: &Arc<Machine>, socket: &Endpoint) -> Result<(), String> {
+    let mut argv = ["/usr/bin/perl", "-e", PERL, "--"].map(Vec::from).to_vec();
+    match socket {
+        Endpoint::Unix(path) => argv.push(path.as_os_str().as_bytes().to_vec()),
+        Endpoint::Tcp(host, port) => argv.extend([host.clone().into_bytes(), port.to_string().into_bytes()]),
+    }
     // It lasts as long as its connection; the link's keep-alive and the two ends bound that.
-    let command = Command::new(argv.map(<[u8]>::to_vec)).timeout(Duration::MAX);
+    let command = Command::new(argv).timeout(Duration::MAX);
     let process = process::spawn(machine, &command, None).await.map_err(|error| error.to_string())?;
     let Process { mut stdin, mut stdout, running } = process;
     let (mut from_client, mut to_client) = connection.split();

@@ -120,9 +120,18 @@ impl Side {
         matches!(&*self.0, Kind::Machine(machine) if machine.login().sudo)
     }
 
+    /// The digest of what a gate lets pass there (`rehome-gate`), if this login ends at one: nothing can be forwarded then,
+    /// and nobody else be let in.
+    pub fn gate(&self) -> Option<&str> {
+        match &*self.0 {
+            Kind::Machine(machine) => machine.login().gate.as_deref(),
+            Kind::Folder { .. } => None,
+        }
+    }
+
     /// Whether [`Options::direct`] lets another side in here.
     pub fn may_let_in(&self) -> bool {
-        matches!(&*self.0, Kind::Machine(machine) if machine.options.direct)
+        matches!(&*self.0, Kind::Machine(machine) if machine.options.direct && machine.login().gate.is_none())
     }
 
     /// How another machine can reach this one, or in words why that is not known: only what ssh reaches in one step from

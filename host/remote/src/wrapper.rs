@@ -7,7 +7,7 @@
 use std::io::{self, Read};
 
 /// Where programs are looked up, for every command on every side.
-pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// `$1` the token, `$2` the home, the rest the command.
 ///
@@ -40,7 +40,7 @@ exit 0
 /// `$3` its pid, or `[0-9]*` where that is not known. Prints `gone`, `ended` or `stays`.
 /// The token in `/proc/PID/cmdline` makes sure that a pid that was used again is left alone. Whether a member of the
 /// group is left is read from proc_pid_stat(5): `kill -0` counts the dead that nobody has reaped yet.
-const END_SCRIPT: &str = r#"g=
+pub const END_SCRIPT: &str = r#"g=
 for f in $(grep -lsF -e "$1$2" /proc/$3/cmdline); do
   s=$(cat "${f%cmdline}stat" 2>/dev/null) || continue
   set -- ${s##*) }
@@ -58,6 +58,11 @@ while grep -qsE "\\) [^ZX] [0-9]+ $g " /proc/[0-9]*/stat; do
 done
 echo ended
 "#;
+
+/// The wrapper's text.
+pub(crate) fn script() -> String {
+    SCRIPT.replace("@PATH@", PATH)
+}
 
 /// One command's token: 128 random bits, in hexadecimal.
 #[derive(Clone, Debug)]
@@ -88,7 +93,7 @@ impl Token {
             argv.extend(["/usr/bin/sudo", "-n", "--"].map(Vec::from));
         }
         argv.extend(["/bin/sh", "-c"].map(Vec::from));
-        argv.push(SCRIPT.replace("@PATH@", PATH).into_bytes());
+        argv.push(script().into_bytes());
         argv.extend([b"rehome".to_vec(), self.0.clone().into_bytes(), home.to_vec()]);
         argv.extend_from_slice(command);
         argv

@@ -27,6 +27,17 @@ mod state;
 mod temporary;
 mod tree;
 
+/// What a far hand runs, for a gate that starts it itself (`rehome-gate`).
+pub mod programs {
+    /// `perl -e AGENT -- ROOT BESIDE OLD [MODE NAMES SCOPE…]`.
+    pub fn agent() -> &'static str {
+        crate::hand::PROGRAM.as_str()
+    }
+
+    /// The perl function `glob_to_regex`.
+    pub const GLOB: &str = crate::hand::GLOB;
+}
+
 pub use compare::compare;
 pub use entry::{Entry, Kind, Owner, Space};
 pub use error::Error;

@@ -1,6 +1,7 @@
 //! rehome on a machine of the lab, as an administrator has it there: the binary, the components, a plan, a shell.
 //! Whatever a test claims of a migration it reads with the oracles; what is here only types commands. Plans are in `plan.rs`.
 
+mod gate;
 mod plan;
 
 pub use plan::{Reach, example, mail_only, up_to, whole};
@@ -26,6 +27,8 @@ pub struct Rehome<'lab> {
     pub machine: &'lab Machine,
     /// how many seconds its clock is ahead: gates that wait for days are waited for, and tests do not take days
     ahead: Cell<u64>,
+    /// it reaches old through a gate: see [`Rehome::behind_a_gate`]
+    gated: Cell<bool>,
 }
 
 /// What a command of rehome left behind.
@@ -74,7 +77,7 @@ impl<'lab> Rehome<'lab> {
         machine.sh(&format!("mkdir -p {FOLDER}/components"))?;
         machine.push(&built.program, &format!("{FOLDER}/rehome"))?;
         machine.push(&built.components.join(""), &format!("{FOLDER}/components/"))?;
-        let rehome = Rehome { machine, ahead: Cell::new(0) };
+        let rehome = Rehome { machine, ahead: Cell::new(0), gated: Cell::new(gate::everywhere()) };
         rehome.plan(plan)?;
         Ok(rehome)
     }
@@ -90,11 +93,23 @@ impl<'lab> Rehome<'lab> {
         Ok(rehome)
     }
 
+    /// From the next plan and approval on it reaches old by a key that a gate there holds to what is approved, and reads
+    /// databases there by an account that can do nothing else.
+    ///
+    /// # Errors
+    /// The plan cannot be written.
+    pub fn behind_a_gate(self, plan: &str) -> Result<Self> {
+        self.gated.set(true);
+        self.plan(plan)?;
+        Ok(self)
+    }
+
     /// Puts another plan in its place.
     ///
     /// # Errors
     /// It cannot be written.
     pub fn plan(&self, plan: &str) -> Result<()> {
+        let plan = if self.gated.get() { gate::with_reader(plan) } else { plan.to_owned() };
         self.write("plan.toml", plan.as_bytes())
     }
 
@@ -189,7 +204,8 @@ impl<'lab> Rehome<'lab> {
     /// # Errors
     /// rehome's words.
     pub fn approve(&self) -> Result<()> {
-        self.expect(0, &["approve", "--yes"]).map(drop)
+        self.expect(0, &["approve", "--yes"])?;
+        if self.gated.get() { gate::install(self) } else { Ok(()) }
     }
 
     /// The whole plan: up to the gate, the answer, the rest.

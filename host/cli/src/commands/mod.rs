@@ -5,6 +5,7 @@ pub mod apply;
 pub mod approve;
 pub mod check;
 pub mod demo;
+pub mod gate;
 pub mod phase;
 pub mod preview;
 pub mod requests;

@@ -104,6 +104,14 @@ impl Ui {
         }
     }
 
+    /// Text that another program reads, as it is; under `--json` inside an event.
+    pub fn raw(&self, what: &str, text: &str) {
+        match self.0.json {
+            true => self.event(&serde_json::json!({ "event": what, "text": text })),
+            false => to(std::io::stdout(), text.strip_suffix('\n').unwrap_or(text)),
+        }
+    }
+
     /// A line of talk.
     pub fn say(&self, line: Line) {
         let drawn = line.draw(self.0.stderr.width, self.0.stderr.color);

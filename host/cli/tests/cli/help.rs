@@ -10,16 +10,17 @@ fn help_says_what_there_is() {
 #[test]
 fn each_verb_has_its_help() {
     let here = Here::new();
-    let texts: Vec<String> = ["approve", "check", "preview", "apply", "answer", "status", "verify", "phase", "demo"]
-        .iter()
-        .map(|verb| {
-            let said = here.rehome(&format!("{verb} --help"));
-            assert_eq!(said.code, 0, "{verb}");
-            // What every verb takes is in the help of rehome itself.
-            let own = said.stdout.split("Options of every verb:").next().unwrap_or_default();
-            format!("{}\n", own.trim_end())
-        })
-        .collect();
+    let texts: Vec<String> =
+        ["approve", "check", "preview", "apply", "answer", "status", "verify", "gate", "phase", "demo"]
+            .iter()
+            .map(|verb| {
+                let said = here.rehome(&format!("{verb} --help"));
+                assert_eq!(said.code, 0, "{verb}");
+                // What every verb takes is in the help of rehome itself.
+                let own = said.stdout.split("Options of every verb:").next().unwrap_or_default();
+                format!("{}\n", own.trim_end())
+            })
+            .collect();
     insta::assert_snapshot!(texts.join("\n"));
 }
 

@@ -4,6 +4,7 @@
 mod approve;
 mod demo;
 mod errors;
+mod gate;
 mod gates;
 mod help;
 mod hostile;

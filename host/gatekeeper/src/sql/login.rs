@@ -57,6 +57,20 @@ impl Login {
         Login { user, secret, on, database: database.into(), product, reads }
     }
 
+    /// It is the account that the plan names for reading.
+    pub(super) fn reads(&self) -> bool {
+        self.reads
+    }
+
+    /// What to do where it can do more.
+    pub(super) fn only_reading(&self) -> String {
+        let Login { user, on, database, .. } = self;
+        format!(
+            "on {on}, take all of that from `{user}`, so that it can SELECT and no more, or name another `read-user` in \
+             [{on}.database.{database}] of the plan; without one rehome reads as `user`, and `approve` says so"
+        )
+    }
+
     /// The password, read now.
     pub(super) fn password(&self, permit: &Permit) -> Result<Option<Secret>, Failure> {
         self.secret.as_deref().map(|name| permit.host().services.secret(permit, name)).transpose()

@@ -13,6 +13,7 @@ use sqlx::{
 
 use super::driver::{Driver, Whole};
 use super::place::{At, Use};
+use super::reader;
 use super::statement::{Dialect, Statement};
 use super::value::{Row, Rows, text};
 use crate::types::{Failure, SqlColumn, SqlDescription, SqlTable, SqlValue};
@@ -58,6 +59,11 @@ impl Server {
         // The driver asks for IGNORE_SPACE when it connects, and cannot be told not to.
         let settings = if use_for.exact() { EXACT } else { "SET sql_mode = @@global.sql_mode" };
         server.run(settings.into()).await?;
+        if server.at.reads() {
+            let rows = server.all("SHOW GRANTS".into(), &[]).await?;
+            let grants = rows.iter().filter_map(|row| text(row.first()));
+            reader::only_reads(&server.at, grants.flat_map(|grant| reader::beyond_reading(&grant)).collect())?;
+        }
         Ok(server)
     }
 

@@ -136,6 +136,18 @@ impl At {
         trouble.map(|said| format!("\n  {}", shown(&said))).unwrap_or_default()
     }
 
+    /// Whether it is logged in as the account that the plan names for reading.
+    pub(super) fn reads(&self) -> bool {
+        self.login.as_ref().is_some_and(Login::reads)
+    }
+
+    /// An account that is named for reading and can do more.
+    pub(super) fn not_only_reading(&self, more: &str) -> Failure {
+        let remedy = self.login.as_ref().map(Login::only_reading).unwrap_or_default();
+        let said = format!("the `read-user` of {} can do more than read: {more}\nhint: {remedy}", self.what);
+        Failure::EndedBadly(Tool { request: self.id.clone(), status: None, diagnostic: shown(&said) })
+    }
+
     /// A driver's error as a phase sees it.
     pub(super) fn failed(&self, error: sqlx::Error) -> Failure {
         self.failed_with(error, &[])

@@ -13,6 +13,7 @@ use sqlx::{AssertSqlSafe, Column, ConnectOptions, Executor, Row as _, Statement 
 
 use super::driver::{Driver, Whole};
 use super::place::At;
+use super::reader;
 use super::statement::{Dialect, Statement};
 use super::value::{Row, Rows, text};
 use crate::types::{Failure, SqlColumn, SqlDescription, SqlTable, SqlValue};
@@ -53,6 +54,10 @@ impl Server {
         let connection = options.connect().await.map_err(|error| at.failed(error))?;
         let mut server = Server { connection, at, prepared: HashMap::new() };
         server.run(SETTINGS).await?;
+        if server.at.reads() {
+            let rows = server.all(reader::POSTGRES).await?;
+            reader::only_reads(&server.at, rows.iter().filter_map(|row| text(row.first())).collect())?;
+        }
         Ok(server)
     }
 

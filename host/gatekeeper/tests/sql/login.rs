@@ -106,3 +106,22 @@ async fn what_only_reads_does_so_as_the_account_that_can_only_read() {
     let words = ended_badly(at.lab.apply().query("pretends", SideName::New, &[]).await);
     assert!(words.contains("denied"), "{words}");
 }
+
+#[tokio::test]
+async fn an_account_for_reading_that_can_do_more_is_refused() {
+    let Some(at) = Databases::logging_in(REQUESTS, "writing", None, Some("reading_more")).await else { return };
+    for side in SIDES {
+        at.sql(side, "CREATE OR REPLACE USER reading_more@localhost IDENTIFIED BY ''");
+        at.sql(side, &format!("GRANT SELECT, UPDATE ON `{}`.* TO reading_more@localhost", at.name));
+    }
+    let words = ended_badly(at.lab.session(Verb::Check, 1).query("who", SideName::New, &[]).await);
+    for part in
+        ["can do more than read: UPDATE", "database `", "on new", "hint: on new, take all of that from `reading_more`"]
+    {
+        assert!(words.contains(part), "{words}");
+    }
+    for side in SIDES {
+        at.sql(side, &format!("REVOKE UPDATE ON `{}`.* FROM reading_more@localhost", at.name));
+    }
+    at.lab.session(Verb::Check, 1).query("who", SideName::New, &[]).await.expect("now it only reads");
+}

@@ -102,7 +102,7 @@ sub put_file {
     print $out $content and close($out) or die "$!\n";
 }
 sub serve { # a script: only its path stands in authorized_keys
-    my @words = ('/usr/bin/env', '-i', "PATH=$ENV{PATH}", 'LC_ALL=C', '/usr/bin/perl', "$folder/agent", $root, '', $old, '1');
+    my @words = ('/usr/bin/env', '-i', "PATH=$ENV{PATH}", 'LC_ALL=C', '/usr/bin/perl', "$folder/agent", $root, '', $old, 'fetch');
     s/'/'\\''/g for @words;
     return "printf '\\036rehome-$token\\n'\nexec " . join(' ', map { "'$_'" } @words) . "\n";
 }

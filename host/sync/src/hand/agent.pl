@@ -1,13 +1,17 @@
 # The far hand of rehome: works inside one folder, for a program that sends it frames on stdin.
 # Invariant: every path is opened part by part from the root's handle with O_NOFOLLOW, and only bare names are acted on.
 # perl 5.14, perl-base and coreutils are enough (Debian 7). The frames are described in wire.rs; local*.rs do the same in Rust.
-# For another hand, which fetches from it directly, it only reads: then nothing else is done, whatever it is asked.
+# What it is asked for and was not started for is refused: `fetch` (for another hand, which fetches from it directly) reads
+# content, `list` looks, `read` does both, `add` also adds files, and replaces and sets aside those of certain names.
 use strict;
 use Fcntl qw(:DEFAULT :flock :mode);
 use POSIX qw(EACCES EAGAIN EEXIST EIO ELOOP ENOENT ENOTDIR EPERM EROFS EXDEV);
 use Config;
 
-my ($tree, $beside, $old, $only_reads) = @ARGV;
+# With a mode, only names that match one of the globs in $replaces are replaced (they hold no `/`, which parts them), and only
+# what is below one of the folders in @scope is opened, if there are any.
+my ($tree, $beside, $old, $mode, $replaces, @scope) = @ARGV;
+$mode = '' if !defined $mode;
 my ($LONGEST, $PIECE, $FEW, $VERSIONS, $O_NOATIME, $OMIT) = (1 << 20, 65536, 16, 10000, 0x40000, (1 << 30) - 2);
 $ENV{PATH} = '/usr/sbin:/usr/bin:/sbin:/bin';
 $ENV{LC_ALL} = 'C';
@@ -29,6 +33,8 @@ my ($call) = map { $machines{$_} } grep { $Config{archname} =~ /^$_/ } keys %mac
 # Where we are, and the folders on the way there: [path, handle].
 my ($root, $here, $here_handle, @above, $locked, %user, %group, %uid, %gid);
 my ($writing, %changed, %known);
+# With a mode: letters of what may be asked, what was made here, and what names may be replaced.
+my ($allowed, %made, @replaceable);
 my ($files, $others) = ({}, {}); # to sync: {few => [handles], file_systems => {device => handle}}
 my ($in, $out) = ('', '');
 # Another hand that we fetch from; how much of $in was asked for ahead, and whether the frame at hand was.
@@ -65,7 +71,7 @@ sub next_frame {
         undef $here;
         @above = ();
         # Nobody there for two minutes (rehome says something every 20 s): give up the lock by ending.
-        alarm($only_reads ? 600 : $locked ? 120 : 0);
+        alarm($mode eq 'fetch' ? 600 : $locked ? 120 : 0);
         my $got = sysread(STDIN, $in, 2 * $PIECE, length $in);
         alarm(0);
         if (!defined $got) { next if $!{EINTR}; exit 1 }
@@ -90,9 +96,14 @@ sub enter { # into a folder of the one we are in
     sysopen($handle, $name, $FOLDER) && chdir($handle) or system_fault();
     return $handle;
 }
+sub in_scope { # it is below a folder of the scope, or on the way to one
+    my ($path) = @_;
+    return $path eq '' || scalar grep { index("$path/", "$_/") == 0 || index("$_/", "$path/") == 0 } @scope;
+}
 sub folder { # into a folder below the root
     my ($path) = @_;
     return $here_handle if defined $here && $here eq $path;
+    fault('E' . EPERM) if @scope && !in_scope($path);
     undef $here;
     pop @above while @above && index("$path/", "$above[-1][0]/") != 0;
     my ($at, $handle) = @above ? @{ $above[-1] } : ('', $root);
@@ -113,6 +124,7 @@ sub place { # into the folder that holds it; returns the bare name
     my $cut = rindex($path, '/');
     my $name = substr($path, $cut + 1);
     fault('path') if $name eq '' || $name eq '.' || $name eq '..' || index($name, "\0") >= 0;
+    fault('E' . EPERM) if @scope && !in_scope($path);
     my $folder = $cut < 0 ? '' : substr($path, 0, $cut);
     folder($folder) if !defined $here || $here ne $folder;
     return $name;
@@ -452,6 +464,8 @@ sub message { # a small file that never changes, in one piece
     }
     send_raw('w', $content);
 }
+sub note_made { $made{ $_[0] } = 1 if defined $allowed }
+sub forbid_setuid { fault('E' . EPERM) if defined $allowed && $_[0] ne '' && $_[0] & 06000 }
 sub put { my ($path, $content, @rest) = @_; begin($path); more($content); finish(@rest) }
 sub begin {
     my ($path) = @_;
@@ -459,6 +473,7 @@ sub begin {
     my $done = eval {
         my $name = place($path);
         sysopen($writing->{handle}, $name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600) or system_fault();
+        note_made($path);
         1;
     };
     $writing->{fault} = $@ if !$done;
@@ -478,6 +493,7 @@ sub finish {
     my $w = $writing or fault('path');
     undef $writing;
     die $w->{fault} if $w->{fault};
+    forbid_setuid($mode);
     my @stat = look($w->{handle});
     give($w->{handle}, \@stat, $user, $group);
     set_attributes($w->{handle}, $attributes) if $attributed;
@@ -568,6 +584,7 @@ sub correct {
     my $what = $kind eq 'l' ? $name : open_quietly($name);
     my @stat = look($what);
     fault('regular') if kind($stat[2]) ne $kind;
+    forbid_setuid($mode) if $kind ne 'd';
     give($what, \@stat, $user, $group);
     set_attributes($what, $attributes) if $attributed && ref $what;
     if ($mode ne '' && ref $what) { chmod($mode, $what) or system_fault() }
@@ -579,6 +596,7 @@ sub correct {
 sub make_symlink {
     my ($path, $points_to, $user, $group, $seconds, $nanoseconds) = @_;
     symlink($points_to, place($path)) or system_fault();
+    note_made($path);
     $changed{parent_of($path)} = 1;
     correct($path, 'l', '', $user, $group, 0, '', $seconds, $nanoseconds);
 }
@@ -590,6 +608,7 @@ sub move {
     $old = through($source, $old) if parent_of($from) ne parent_of($to);
     if ($replace) { rename($old, $new) or system_fault() }
     else { link($old, $new) or system_fault(); unlink($old) or system_fault() }
+    note_made($to) if delete $made{$from};
     # A folder whose names changed before keeps to be noted.
     $changed{$to} = 1 if delete $changed{$from};
     $changed{parent_of($from)} = $changed{parent_of($to)} = 1;
@@ -614,6 +633,7 @@ sub make_folder {
         return if $error == EEXIST && @stat && S_ISDIR($stat[2]);
         fault('E' . ($error + 0));
     }
+    note_made($path);
     $changed{parent_of($path)} = 1;
     correct($path, 'd', '', $user, $group, 0, '', '', '');
 }
@@ -715,7 +735,24 @@ my %requests = (
     T => [\&settle, 1],
     E => [\&finish, 1],
 );
-%requests = map { $_ => $requests{$_} } 'R', 'm' if $only_reads;
+my %modes = (fetch => 'Rm', list => 'luvktLBniC', read => 'luvktLBniCRmG', add => 'luvktLBniCRmGQYMHFPAXST' . 'WDE');
+$allowed = $mode eq '' ? undef : $modes{$mode};
+exit 1 if $mode ne '' && !defined $allowed;
+@replaceable = map { glob_to_regex($_) } split m{/}, defined $replaces ? $replaces : '';
+
+# (glob.pl)
+sub name_of { return substr($_[0], 1 + rindex($_[0], '/')) }
+sub is_temporary { return name_of($_[0]) =~ /\A\.rehome-tmp-[0-9a-f]{16}\z/ }
+sub permit { # or fail: what this hand was started for
+    my ($letter, @fields) = @_;
+    return if !defined $allowed;
+    my $path = defined $fields[0] ? $fields[0] : '';
+    fault('E' . EPERM) if index($allowed, $letter) < 0
+        || $letter eq 'M' && ($fields[2] || !is_temporary($path))
+        || $letter eq 'X' && !is_temporary($path)
+        || $letter eq 'P' && !$made{$path}
+        || $letter eq 'A' && !is_temporary($path) && !grep { name_of($path) =~ $_ } @replaceable;
+}
 
 binmode STDIN;
 binmode STDOUT;
@@ -729,12 +766,12 @@ tell_back('h', 1, $call ? 1 : 0);
 while (1) {
     my $frame = next_frame();
     my $letter = substr($frame, 0, 1);
-    if ($letter eq 'D' && !$only_reads) { more(substr($frame, 1)); next }
+    if ($letter eq 'D' && (!defined $allowed || $mode eq 'add')) { more(substr($frame, 1)); next }
     if ($letter eq 'N') { keep_link(); next }
     my @fields = unpack('x (N/a*)*', $frame);
-    if ($letter eq 'W' && !$only_reads) { begin(@fields); next }
+    if ($letter eq 'W' && (!defined $allowed || $mode eq 'add')) { begin(@fields); next }
     my $request = $requests{$letter} or exit 1;
-    my $done = eval { $request->[0]->(@fields); 1 };
+    my $done = eval { permit($letter, @fields); $request->[0]->(@fields); 1 };
     if (!$done) {
         my $fault = $@;
         if (!ref $fault) { print STDERR $fault; exit 1 }

@@ -14,8 +14,12 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, B
 use tokio::time::timeout;
 
 /// perl-base is Essential on Debian; nothing is installed on the side.
-pub(crate) static PROGRAM: LazyLock<String> =
-    LazyLock::new(|| include_str!("agent.pl").replace("# (agent_fetch.pl)\n", include_str!("agent_fetch.pl")));
+pub(crate) static PROGRAM: LazyLock<String> = LazyLock::new(|| {
+    let parts = [("# (agent_fetch.pl)\n", include_str!("agent_fetch.pl")), ("# (glob.pl)\n", GLOB)];
+    parts.iter().fold(include_str!("agent.pl").to_owned(), |text, (place, part)| text.replace(place, part))
+});
+/// A function that makes a regular expression of a glob.
+pub(crate) const GLOB: &str = include_str!("glob.pl");
 /// The agent gives up a lock when it hears nothing for 120 s.
 const HEARTBEAT: Duration = Duration::from_secs(20);
 /// No pass takes longer.

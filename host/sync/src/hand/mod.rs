@@ -16,7 +16,7 @@ mod wire;
 #[cfg(fuzzing)]
 pub(crate) use wire::Decoder;
 
-pub(crate) use agent::{PROGRAM, open_agent};
+pub(crate) use agent::{GLOB, PROGRAM, open_agent};
 pub(crate) use local::open_local;
 pub(crate) use session::{Incoming, Outgoing, Session, explain, unexpected};
 pub(crate) use wire::split as wire_fields;

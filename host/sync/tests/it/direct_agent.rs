@@ -10,8 +10,7 @@ use tempfile::TempDir;
 
 /// As it is sent to a side.
 fn program() -> String {
-    let fetch = include_str!("../../src/hand/agent_fetch.pl");
-    include_str!("../../src/hand/agent.pl").replace("# (agent_fetch.pl)\n", fetch)
+    rehome_sync::programs::agent().to_owned()
 }
 
 /// A letter and fields.
@@ -25,9 +24,10 @@ struct Hand {
 }
 
 impl Hand {
-    fn start(root: &Path, only_reads: bool) -> Self {
+    /// With a mode, and what follows it.
+    fn start(root: &Path, mode: &[&str]) -> Self {
         let mut perl = Command::new("/usr/bin/perl");
-        perl.args(["-e", &program(), "--"]).arg(root).args(["", "", if only_reads { "1" } else { "" }]);
+        perl.args(["-e", &program(), "--"]).arg(root).args(["", ""]).args(mode);
         let mut child = perl.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let (input, output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
         let mut hand = Self { child, input, output };
@@ -76,13 +76,96 @@ fn folder() -> TempDir {
     tempfile::Builder::new().prefix("rehome-sync-").tempdir().unwrap()
 }
 
+fn not_permitted() -> Answer {
+    (b'f', vec![format!("E{}", libc::EPERM).into_bytes()])
+}
+
+#[test]
+fn a_hand_that_looks_opens_no_content_and_one_that_reads_writes_nothing() {
+    let folder = folder();
+    write(folder.path(), b"d/file", b"content", 0);
+    let before = snapshot(folder.path());
+    for (mode, allowed) in [("list", "luktLBniC"), ("read", "luktLBniCRmG")] {
+        for letter in (b'A'..=b'Z').chain(b'a'..=b'z').filter(|&letter| !b"ND".contains(&letter)) {
+            let mut hand = Hand::start(folder.path(), &[mode]);
+            let fields: [&[u8]; 9] = match letter {
+                b'O' => [b"5", b"mark", b"/bin/touch", b"d/touched", b"", b"", b"", b"", b""],
+                b'k' => [b"root", b"root", b"", b"", b"", b"", b"", b"", b""],
+                _ => [b"d/file", b"420", b"", b"", b"0", b"", b"", b"", b""],
+            };
+            hand.ask(letter, &fields);
+            let answer = hand.answer();
+            if !allowed.contains(letter as char) && letter != b'v' {
+                assert!(answer.is_none() || answer == Some(not_permitted()), "{mode} {}: {answer:?}", letter as char);
+            } else if letter != b'v' {
+                assert_ne!(answer, Some(not_permitted()), "{mode} {}", letter as char);
+            }
+            assert_eq!(snapshot(folder.path()), before, "{mode} {}", letter as char);
+        }
+    }
+}
+
+#[test]
+fn a_hand_that_adds_replaces_and_takes_away_nothing_but_what_its_names_say() {
+    let folder = folder();
+    write(folder.path(), b"d/mail", b"content", 0);
+    write(folder.path(), b"d/list.1", b"former", 0);
+    let mut hand = Hand::start(folder.path(), &["add", "list.[0-9]/x*"]);
+    let mut refused = |letter: u8, fields: &[&[u8]]| {
+        hand.ask(letter, fields);
+        assert_eq!(hand.answer(), Some(not_permitted()), "{} {fields:?}", letter as char);
+    };
+    let before = snapshot(folder.path());
+    let temporary = b"d/.rehome-tmp-0123456789abcdef";
+    refused(b'M', &[b"d/mail", b"d/other", b""]);
+    refused(b'M', &[temporary, b"d/mail", b"1"]);
+    refused(b'X', &[b"d/mail"]);
+    refused(b'Z', &[b"d"]);
+    refused(b'A', &[b"d/mail", b"label"]);
+    refused(b'P', &[b"d/mail", b"f", b"511", b"", b"", b"0", b"", b"", b""]);
+    refused(b'O', &[b"5", b"mark", b"/bin/touch", b"d/touched"]);
+    refused(b'Q', &[temporary, b"content", b"2541", b"", b"", b"0", b"", b"1", b"1"]);
+    std::fs::remove_file(folder.path().join("d/.rehome-tmp-0123456789abcdef")).unwrap();
+    // Its folder was written to.
+    assert_eq!(snapshot(folder.path())[1..], before[1..]);
+
+    let mut done = |letter: u8, fields: &[&[u8]]| {
+        hand.ask(letter, fields);
+        assert_eq!(hand.answer(), Some((b'K', vec![])), "{} {fields:?}", letter as char);
+    };
+    done(b'F', &[b"new", b"493", b"", b""]);
+    done(b'P', &[b"new", b"d", b"448", b"", b"", b"0", b"", b"", b""]);
+    done(b'Q', &[temporary, b"content", b"420", b"", b"", b"0", b"", b"1", b"1"]);
+    done(b'M', &[temporary, b"new/mail", b""]);
+    done(b'A', &[b"d/list.1", b"label"]);
+    assert_eq!(read(folder.path(), b"new/mail"), b"content");
+    assert!(!folder.path().join("d/list.1").exists());
+    assert_eq!(read(folder.path(), b".rehome-aside/label/d/list.1"), b"former");
+}
+
+#[test]
+fn a_hand_with_a_scope_stays_in_it() {
+    let folder = folder();
+    for name in [&b"a/b/file"[..], b"a/c/file", b"aa/file"] {
+        write(folder.path(), name, b"content", 0);
+    }
+    let mut hand = Hand::start(folder.path(), &["read", "", "a/b"]);
+    for name in [&b"a/c/file"[..], b"aa/file", b"a/file", b"a/b/../c/file"] {
+        hand.ask(b'm', &[name, b"100"]);
+        let answer = hand.answer().unwrap();
+        assert_eq!(answer.0, b'f', "{name:?}: {answer:?}");
+    }
+    hand.ask(b'm', &[b"a/b/file", b"100"]);
+    assert_eq!(hand.answer(), Some((b'w', vec![b"content".to_vec()])));
+}
+
 #[test]
 fn a_hand_that_only_reads_does_nothing_else() {
     let folder = folder();
     write(folder.path(), b"d/file", b"content", 0);
     let before = snapshot(folder.path());
     for letter in (b'A'..=b'Z').chain(b'a'..=b'z').filter(|letter| !b"mRN".contains(letter)) {
-        let mut hand = Hand::start(folder.path(), true);
+        let mut hand = Hand::start(folder.path(), &["fetch"]);
         // For each letter something that it would do: make, write, rename, remove, start a program.
         let fields: [&[u8]; 9] = match letter {
             b'O' => [b"5", b"mark", b"/bin/touch", b"d/touched", b"", b"", b"", b"", b""],
@@ -92,11 +175,11 @@ fn a_hand_that_only_reads_does_nothing_else() {
             _ => [b"d/file", b"420", b"", b"", b"0", b"", b"", b"", b""],
         };
         hand.ask(letter, &fields);
-        assert_eq!(hand.answer(), None, "{}", letter as char);
-        assert!(!hand.child.wait().unwrap().success());
+        let answer = hand.answer();
+        assert!(answer.is_none() || answer == Some(not_permitted()), "{}: {answer:?}", letter as char);
         assert_eq!(snapshot(folder.path()), before, "{}", letter as char);
     }
-    let mut hand = Hand::start(folder.path(), true);
+    let mut hand = Hand::start(folder.path(), &["fetch"]);
     hand.ask(b'm', &[b"d/file", b"100"]);
     assert_eq!(hand.answer(), Some((b'w', vec![b"content".to_vec()])));
     hand.ask(b'm', &[b"d/../d/file", b"100"]);
@@ -105,7 +188,7 @@ fn a_hand_that_only_reads_does_nothing_else() {
 
 /// A hand that fetches, and at the far end of its link a perl that says `text` after the greeting, then reads for ever.
 fn linked(root: &Path, text: &str) -> (Hand, Option<Answer>) {
-    let mut hand = Hand::start(root, false);
+    let mut hand = Hand::start(root, &[]);
     let script = format!(
         "$| = 1; binmode STDOUT; sub f {{ my $l = shift; my $c = join '', @_; pack('N', 1 + length $c) . $c . $l }} \
          sub n {{ map {{ pack('N/a*', $_) }} @_ }} print 'a banner', \"\\x1emark\\n\"; {text}; 1 while sysread STDIN, my $x, 9"
@@ -192,7 +275,7 @@ fn a_link_that_ends_or_never_begins_is_told_with_its_last_words() {
     assert_eq!(told(folder.path(), text), ["w3", "llast words", "llast words"]);
     assert_eq!(snapshot(folder.path()).len(), 1);
     // And a hand without a link.
-    let mut hand = Hand::start(folder.path(), false);
+    let mut hand = Hand::start(folder.path(), &[]);
     hand.ask(b'J', &[b"m", b"source", b"5", b"3", b"x", b"420", b"", b"", b"0", b"", b"7", b"8"]);
     assert_eq!(hand.answer().unwrap(), (b'q', vec![b"lthere is none".to_vec()]));
     let (_hand, answer) = linked(folder.path(), "print STDERR 'refused'; exit 1");
@@ -212,9 +295,9 @@ fn many_questions_and_much_content_do_not_block_each_other() {
     for number in 0..2000 {
         write(old.path(), format!("{:0200}", number).as_bytes(), &vec![b'x'; 3000 + number], 0);
     }
-    let mut hand = Hand::start(new.path(), false);
+    let mut hand = Hand::start(new.path(), &[]);
     let root = old.path().display().to_string();
-    let serve = format!("printf 'mark\\n'; exec /usr/bin/perl -e \"$0\" -- '{root}' '' '' 1");
+    let serve = format!("printf 'mark\\n'; exec /usr/bin/perl -e \"$0\" -- '{root}' '' '' fetch");
     hand.ask(b'O', &[b"5", b"mark\n", b"/bin/sh", b"-c", serve.as_bytes(), program().as_bytes()]);
     assert_eq!(hand.answer().unwrap().1[0], b"1");
     let mut input = std::fs::File::from(hand.input.as_fd().try_clone_to_owned().unwrap());
