@@ -94,7 +94,7 @@ fn whoever_steals_that_key_can_do_no_more_than_was_approved() -> Result<()> {
     same("the database of old", &database::diff(&rows, &database::dump(lab.old(), "mailserver")?))?;
 
     // What is approved afterwards is another thing than the gate was made for: that is said, not tried.
-    rehome.expect(0, &["approve", "--yes", "--deny", "mail-hot:sync.hot"])?;
+    rehome.expect(0, &["approve", "--yes", "--deny", "mail-hot:exec.active"])?;
     let refused = rehome.run(&["check"])?;
     ensure!(refused.stderr.contains("rehome gate old"), "{}", refused.stderr);
     // And taken away it lets nobody in.

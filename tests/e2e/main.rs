@@ -17,6 +17,7 @@ mod refusals;
 mod retire;
 mod rspamd;
 mod secrets;
+mod sweep;
 mod troubles;
 mod two_into_one;
 mod undo;
@@ -53,6 +54,7 @@ fn main() -> std::process::ExitCode {
     tests.extend(two_into_one::tests());
     tests.extend(postfix::tests());
     tests.extend(accounting::tests());
+    tests.extend(sweep::tests());
     let done = rehome_tests::harness::main(tests);
     rehome::clean_up();
     done

@@ -5,6 +5,7 @@ mod bench;
 mod build;
 mod cargo;
 mod demo;
+mod faults;
 mod fuzz;
 mod lab;
 mod test;
@@ -27,6 +28,8 @@ enum Command {
     Test(test::TestArgs),
     /// Move a server in the lab while mail flows in, and account for every mail
     Account(account::AccountArgs),
+    /// Move a server in the lab again and again, each time with one fault at another point
+    Faults(faults::FaultsArgs),
     /// Feed parsers and quoting with what no one would send
     Fuzz(fuzz::FuzzArgs),
     /// Build the phases into target/components
@@ -44,6 +47,7 @@ fn main() -> anyhow::Result<()> {
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Account(args) => account::run(&args),
+        Command::Faults(args) => faults::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Build => {
             for path in build::components()? {

@@ -38,6 +38,12 @@ impl WasmLoader {
 impl Loader for WasmLoader {
     fn look(&self, bytes: &[u8]) -> Result<Looked, LoadFailed> {
         let inspection = inspect(bytes).map_err(|why| failed(&why))?;
+        // Nobody is asked to grant what it could never use: it is not what its manifest says.
+        if let Some(name) = inspection.not_imported.first() {
+            let why = format!("it requests {name}, and imports no rehome:phase/{name} to make such a request with");
+            let hint = "build it anew with `rehome phase build`, or take those requests out of its manifest".to_owned();
+            return Err(LoadFailed { why, hint: Some(hint) });
+        }
         Ok(Looked { manifest: inspection.manifest, remarks: inspection.remarks })
     }
 

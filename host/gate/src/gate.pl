@@ -1,3 +1,4 @@
+#!/usr/bin/perl
 # rehome-gate: what a restricted ssh key of rehome's may do on this machine. sshd starts it in place of any command
 # (authorized_keys, command="…"); it lets pass what is in the tables below, word for word, and nothing else.
 # Invariant: whatever is asked is compared, and what runs is built from the tables; no part of a question reaches a shell.
@@ -9,7 +10,7 @@ use POSIX ();
 my $SELF = '@SELF@';
 my $STATE = '@STATE@';
 my $DIGEST = '@DIGEST@';
-my ($WRAPPER, $WHO, $END, $SOCKET, $RELAY, $AGENT) = (@PROGRAMS@);
+my ($WRAPPER, $HOLD, $WHO, $END, $SOCKET, $RELAY, $AGENT) = (@PROGRAMS@);
 # {id, words => [literal or hole], input, ok, yields, kept}
 my @COMMANDS = (@COMMANDS@);
 # by root: {mode, names, scope}
@@ -159,16 +160,18 @@ sub line_fits { # of standard input, by its template
     my @holes = grep { ref $_ } @$pieces;
     return !@holes || @values == @holes && !grep { !fits($values[$_], $holes[$_]) } 0 .. $#holes;
 }
-sub feed { # gives a command its input
-    my ($input) = @_;
-    return if $input eq 'stream';
+sub takes { # whether a command is granted with this input
+    my ($input, $text) = @_;
+    return $text eq ($input eq '' ? '' : substr($input, 1)) if !ref $input;
+    return !grep { !line_fits($_, $input) } split /(?<=\n)/, $text;
+}
+sub sent { # all of the input
     my $text = '';
-    if (ref $input) {
-        while (sysread(STDIN, my $piece, 65536)) { $text .= $piece; refuse('its input is too long') if length $text > $LONGEST }
-        for my $line (split /(?<=\n)/, $text) {
-            line_fits($line, $input) or refuse('a line of its input is not of the granted kind: ' . $line);
-        }
-    } elsif ($input =~ /\A=/) { $text = substr($input, 1) }
+    while (sysread(STDIN, my $piece, 65536)) { $text .= $piece; refuse('its input is too long') if length $text > $LONGEST }
+    return $text;
+}
+sub feed { # gives a command its input
+    my ($text) = @_;
     if ($text eq '') { open(STDIN, '<', '/dev/null') or refuse("/dev/null: $!"); return }
     open(my $file, '+>', undef) or refuse("a file for its input: $!");
     binmode $file;
@@ -184,15 +187,16 @@ sub matches {
     for my $at (0 .. $#words) { return 0 if ref $words[$at] && !fits($argv[$at], $words[$at]) }
     return 1;
 }
-sub command { # of the table
+sub command { # of the table; several phases may be granted the same words, with another input
     my (@argv) = @_;
-    for my $command (@COMMANDS) {
-        next if !matches($command, @argv);
-        keep_first($command) if defined $command->{kept};
-        feed($command->{input});
-        return @argv;
+    my @found = grep { matches($_, @argv) } @COMMANDS or refuse('not granted: ' . join ' ', @argv);
+    if (!grep { !ref $_->{input} && $_->{input} eq 'stream' } @found) {
+        my $text = sent();
+        @found = grep { takes($_->{input}, $text) } @found or refuse('not granted with this input: ' . join ' ', @argv);
+        feed($text);
     }
-    refuse('not granted: ' . join ' ', @argv);
+    keep_first($_) for grep { defined $_->{kept} } @found;
+    return @argv;
 }
 sub agent {
     my ($root, $beside, $old) = @_;
@@ -224,6 +228,10 @@ sub is_redis {
 sub answer { # what sshd was asked to run
     my @words = words_of($_[0]);
     my ($sh, $c, $wrapper, $name, $token, undef, @argv) = @words;
+    # The connection's own session.
+    if (@words == 5 && $sh eq '/bin/sh' && $c eq '-c' && $wrapper eq $HOLD && $name eq 'rehome' && $token =~ /\A[0-9a-f]{32}\z/) {
+        exec { $sh } @words;
+    }
     refuse('a command of another version of rehome; install the gate that this one prints')
         if @words < 7 || $sh ne '/bin/sh' || $c ne '-c' || $wrapper ne $WRAPPER || $name ne 'rehome';
     refuse('a token that is none') if $token !~ /\A[0-9a-f]{32}\z/;

@@ -94,6 +94,10 @@ fn wrapped(argv: &[&str]) -> String {
 }
 
 fn grants(root: &Path, is_granted: impl Fn(&str) -> bool) -> Grants {
+    with_redis(root, is_granted, "", 6379)
+}
+
+fn with_redis(root: &Path, is_granted: impl Fn(&str) -> bool, redis: &str, port: u16) -> Grants {
     let root = root.to_str().unwrap();
     let manifest = format!(
         r#"
@@ -168,13 +172,14 @@ reason = "a test"
 [schema.db]
 on = ["old"]
 database = "mail"
+{redis}
 "#
     );
     let manifest = Manifest::parse(&manifest).unwrap();
     let config = Config::check(&manifest, &toml::Table::new()).unwrap();
     let filled = fill(&manifest, config).unwrap();
     let socket = |_: &str| Some(PathBuf::from(format!("{root}/mysql.sock")));
-    let places = Places { database: &socket, redis: (None, Some(6379)) };
+    let places = Places { database: &socket, redis: (None, Some(port)) };
     let mut grants = Grants::default();
     grants.add("test", &filled, SideName::Old, &is_granted, &places);
     assert!(grants.beyond.is_empty(), "{:?}", grants.beyond);
@@ -258,14 +263,18 @@ fn an_id_must_be_in_the_queue_and_a_user_be_listed() {
 }
 
 #[test]
-fn a_command_reads_what_the_request_says_and_not_what_is_sent() {
+fn a_command_reads_what_its_request_says_and_nothing_else() {
     let here = Here::new();
-    std::fs::write(here.path("users"), "anna@example.org\n").unwrap();
-    let output = here.line_with(&wrapped(&["cat", "anna@example.org", "-"]), b"sent\n");
-    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(printed.contains("it's text\n") && !printed.contains("sent"), "{printed}");
-    let output = here.line_with(&wrapped(&["cat", "--"]), b"sent\n");
-    assert!(!String::from_utf8_lossy(&output.stdout).contains("sent"), "{output:?}");
+    let with = |argv: &[&str], input: &[u8]| here.line_with(&wrapped(argv), input);
+    let counts = ["cat", "anna@example.org", "-"];
+    let printed = with(&counts, b"it's text\n").stdout;
+    assert!(String::from_utf8_lossy(&printed).contains("it's text\n"), "{printed:?}");
+    for (argv, input) in
+        [(&counts[..], &b"sent\n"[..]), (&counts, b""), (&counts, b"it's text\nsent\n"), (&["cat", "--"], b"sent\n")]
+    {
+        let output = with(argv, input);
+        assert!(output.status.code() == Some(126) && output.stdout.is_empty(), "{argv:?}: {output:?}");
+    }
 }
 
 #[test]
@@ -327,4 +336,70 @@ fn what_is_not_granted_is_not_in_the_program() {
         gate(&grants(folder.path(), |_| false), "/g", "/s").digest,
         gate(&grants(folder.path(), |_| true), "/g", "/s").digest
     );
+}
+
+/// A request as clients of Redis write it.
+fn request(words: &[&str]) -> Vec<u8> {
+    let text: String = words.iter().map(|word| format!("${}\r\n{word}\r\n", word.len())).collect();
+    format!("*{}\r\n{text}", words.len()).into_bytes()
+}
+
+#[test]
+fn of_redis_only_keys_of_granted_patterns_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = server.local_addr().unwrap().port();
+    let copy = "[redis-copy.learned]\ndatabases = [0, 2]\npatterns = [\"rs_*\", \"BAYES_?\"]\nreason = \"a test\"\n";
+    let grants = with_redis(folder.path(), |_| true, copy, port);
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(path("gate"), gate(&grants, &path("gate"), &path("state")).program).unwrap();
+    // What arrives at the server when this is sent; the gate's end is the connection's.
+    let arrives = |sent: &[u8]| {
+        let mut perl = Command::new("/usr/bin/perl");
+        perl.arg(path("gate")).args(["relay", "127.0.0.1", &port.to_string()]);
+        let mut child = perl.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let (mut connection, _) = server.accept().unwrap();
+        let _ = std::io::Write::write_all(&mut child.stdin.take().unwrap(), sent);
+        let mut arrived = Vec::new();
+        connection.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+        let _ = std::io::Read::read_to_end(&mut connection, &mut arrived);
+        drop(connection);
+        child.wait().unwrap();
+        arrived
+    };
+    let reads: [&[&str]; 9] = [
+        &["SELECT", "2"],
+        &["AUTH", "word"],
+        &["INFO", "server"],
+        &["SCAN", "0", "MATCH", "rs_*", "COUNT", "1000"],
+        &["PTTL", "rs_1"],
+        &["DUMP", "rs_a:b"],
+        &["GET", "BAYES_x"],
+        &["ZRANGE", "rs_z", "0", "-1", "WITHSCORES"],
+        &["hgetall", "rs_h"],
+    ];
+    let all: Vec<u8> = reads.iter().flat_map(|words| request(words)).collect();
+    assert_eq!(String::from_utf8(arrives(&all)).unwrap(), String::from_utf8(all).unwrap());
+    let refused: [&[&str]; 14] = [
+        &["FLUSHALL"],
+        &["CONFIG", "SET", "dir", "/root"],
+        &["EVAL", "return 1", "0"],
+        &["KEYS", "*"],
+        &["SELECT", "1"],
+        &["SCAN", "0"],
+        &["SCAN", "0", "MATCH", "*", "COUNT", "1000"],
+        &["GET", "session"],
+        &["GET", "BAYES_xy"],
+        &["GET", "rs_1", "other"],
+        &["SET", "rs_1", "x"],
+        &["RESTORE", "rs_1", "0", "x"],
+        &["REPLICAOF", "192.0.2.1", "6379"],
+        &["INFO", "all"],
+    ];
+    for words in refused {
+        let sent = [request(&["PTTL", "rs_1"]), request(words)].concat();
+        assert_eq!(arrives(&sent), request(&["PTTL", "rs_1"]), "{words:?}");
+    }
+    // As people type it.
+    assert_eq!(arrives(b"FLUSHALL\r\n"), b"");
 }

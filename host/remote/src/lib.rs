@@ -36,6 +36,7 @@ pub mod fuzzing {
 pub mod programs {
     pub use crate::forward::SOCKET;
     pub use crate::machine::WHO;
+    pub use crate::master::HOLD;
     pub use crate::relay::PERL as RELAY;
     pub use crate::wrapper::{END_SCRIPT as END, PATH};
 

@@ -290,12 +290,9 @@ impl Machine {
     /// For a command whose wrapper did not run: `said` is what came instead.
     pub(crate) fn not_begun(&self, login: &Login, said: &[u8]) -> Error {
         let (side, said) = (self.name.clone(), crate::ssh_said::last_lines(said));
-        if let Some((_, why)) = said.split_once("rehome-gate: ") {
-            return Error::Gate { side, why: why.to_owned() };
-        }
         match login.sudo {
             true => Error::Sudo { side, user: login.user.clone(), said },
-            false => Error::Shell { side, said },
+            false => crate::ssh_said::not_begun(side, said),
         }
     }
 

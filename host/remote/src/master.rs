@@ -26,6 +26,9 @@ const LAST_WORDS: Duration = Duration::from_millis(200);
 /// How much of what ssh said is kept: the last of it.
 const KEPT: usize = 16 << 10;
 
+/// What the connection's own session runs, with a token: it says that it is there, then waits for its input to end.
+pub const HOLD: &str = "printf '\\036rehome-%s begin\\n' \"$1\"; exec cat >/dev/null";
+
 /// A connection over ssh. Dropped, it ends.
 pub(crate) struct Master {
     pub(crate) session: Arc<Session>,
@@ -111,10 +114,8 @@ fn io_error(side: &str, doing: &str, source: io::Error) -> Error {
 }
 
 fn start(destination: &str, folder: &ControlFolder, token: &Token) -> io::Result<Child> {
-    // What the session runs: it says that it is there, then waits for its input to end.
-    let script = format!("printf '\\036rehome-%s begin\\n' {}; exec cat >/dev/null", token.word());
     let mut line = b"exec ".to_vec();
-    line.extend(quote::line(["/bin/sh".as_bytes(), b"-c", script.as_bytes()]));
+    line.extend(quote::line(["/bin/sh", "-c", HOLD, "rehome", token.word()].map(str::as_bytes)));
     let mut ssh = Command::new("ssh");
     ssh.arg("-F").arg(folder.path().join("config"));
     ssh.arg("-M").arg("-S").arg(ssh_config::control_path(&folder.path().join("m")));

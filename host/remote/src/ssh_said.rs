@@ -15,7 +15,7 @@ pub(crate) fn explain(side: &str, status: Option<i32>, said: &[u8], printed: &[u
     let side = side.to_owned();
     // 255 is ssh's own failure; anything else is what the login shell ended with.
     if status != Some(255) {
-        return Error::Shell { side, said: last_lines(&[printed, said].concat()) };
+        return not_begun(side, last_lines(&[printed, said].concat()));
     }
     let said = last_lines(said);
     if has(&["REMOTE HOST IDENTIFICATION HAS CHANGED", "host key for"]) && has(&["has changed"]) {
@@ -26,6 +26,14 @@ pub(crate) fn explain(side: &str, status: Option<i32>, said: &[u8], printed: &[u
         Error::Login { side, said }
     } else {
         Error::Unreachable { side, said }
+    }
+}
+
+/// For a login whose shell, or gate, ran nothing: `said` is what came instead.
+pub(crate) fn not_begun(side: String, said: String) -> Error {
+    match said.split_once("rehome-gate: ") {
+        Some((_, why)) => Error::Gate { side, why: why.to_owned() },
+        None => Error::Shell { side, said },
     }
 }
 

@@ -25,6 +25,8 @@ pub struct Inspection {
     pub digest: String,
     /// for people: requests without the import that they need, and imports that no request uses
     pub remarks: Vec<String>,
+    /// capabilities that it requests something of and does not import
+    pub not_imported: Vec<&'static str>,
 }
 
 impl Inspection {
@@ -51,6 +53,8 @@ pub fn inspect(bytes: &[u8]) -> Result<Inspection, String> {
         return Err(format!("imports {import}, and its manifest says api = \"{}\"", manifest.api));
     }
     let remarks = remarks(&manifest, &parts.imports);
+    let requested = requested(&manifest).into_iter().filter(|(_, requested)| *requested);
+    let not_imported = requested.map(|(name, _)| name).filter(|name| !imports_it(&parts.imports, name)).collect();
     let digest = Sha256::digest(bytes).iter().fold(String::from("sha256:"), |text, byte| format!("{text}{byte:02x}"));
     Ok(Inspection {
         manifest_text: parts.manifest,
@@ -60,6 +64,7 @@ pub fn inspect(bytes: &[u8]) -> Result<Inspection, String> {
         size: bytes.len() as u64,
         digest,
         remarks,
+        not_imported,
     })
 }
 
@@ -201,6 +206,7 @@ about = "whether"
         assert_eq!(seen.remarks.len(), 2, "{:?}", seen.remarks);
         assert!(seen.remarks[0].contains("imports rehome:phase/exec"));
         assert!(seen.remarks[1].contains("requests operator"));
+        assert_eq!(seen.not_imported, ["operator"]);
     }
 
     #[test]

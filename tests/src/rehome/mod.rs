@@ -152,6 +152,36 @@ impl<'lab> Rehome<'lab> {
         events
     }
 
+    /// `rehome --json WORDS…`: each line to `seen` as it comes, until it ends, however it ends; or its machine does.
+    ///
+    /// # Errors
+    /// ssh cannot be started, or `seen` fails.
+    pub fn watch(&self, words: &[&str], seen: &mut dyn FnMut(&str) -> Result<()>) -> Result<Ran> {
+        let script = self.script();
+        let words: Vec<&str> = [&["--json"], words].concat();
+        let mut command = self.machine.command(&spoken(&script, &words))?;
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().context("cannot start ssh")?;
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let mut stderr = stderr.context("it has no errors")?;
+        let errors = std::thread::spawn(move || {
+            let mut said = Vec::new();
+            drop(std::io::Read::read_to_end(&mut stderr, &mut said));
+            said
+        });
+        let mut all = String::new();
+        for line in BufReader::new(stdout.context("it has no output")?).lines() {
+            // The connection may end in the middle of a character.
+            let Ok(line) = line else { break };
+            seen(&line)?;
+            all.push_str(&line);
+            all.push('\n');
+        }
+        let status = child.wait()?.code();
+        let stderr = errors.join().map_err(|_| anyhow::anyhow!("reading its errors panicked"))?;
+        Ok(Ran { status, stdout: all, stderr: String::from_utf8_lossy(&stderr).into_owned() })
+    }
+
     fn script(&self) -> String {
         format!("cd {FOLDER} && REHOME_CLOCK_AHEAD={} exec ./rehome \"$@\"", self.ahead.get())
     }

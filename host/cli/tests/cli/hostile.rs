@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use rehome_hostile::corpus::{Hostile, corpus};
+use rehome_hostile::guest::{module, with_manifest};
 
 use crate::rehome::{Here, Said, phase};
 
@@ -89,4 +90,24 @@ each_of_the_corpus! {
     output_without_end: "flood-of-output";
     a_million_arguments: "million-arguments";
     a_request_that_is_in_no_manifest: "did-not-ask";
+}
+
+#[test]
+fn a_request_without_its_import_is_refused_and_in_the_journal() {
+    let manifest = "name = \"mute\"\nversion = \"0.1.0\"\napi = \"0.1\"\nabout = \"means harm\"\n\
+                    [exec.stop]\non = [\"new\"]\nargv = [\"true\"]\neffect = \"read\"\n";
+    let here = Here::with_plan(&phase("bad", "./mute.wasm", "copy", ""));
+    std::fs::write(here.path("mute.wasm"), with_manifest(&module("", &[], 4), manifest)).unwrap();
+    // As if something had been approved before: then there is a record to write to.
+    std::fs::create_dir(here.path(".rehome")).unwrap();
+    for verb in ["approve --yes", "check", "apply"] {
+        let said = here.rehome(verb);
+        assert_ne!(said.code, 0, "{verb}");
+        assert!(said.stderr.contains("imports no rehome:phase/exec"), "{verb}: {}", said.stderr);
+    }
+    let journal = std::fs::read(here.path(".rehome/journal.db")).unwrap();
+    let wal = std::fs::read(here.path(".rehome/journal.db-wal")).unwrap_or_default();
+    let holds = |bytes: &[u8]| String::from_utf8_lossy(bytes).contains("imports no rehome:phase/exec");
+    assert!(holds(&journal) || holds(&wal), "the refusal is not recorded");
+    assert!(!here.path("plan.lock").exists(), "something was granted");
 }

@@ -1,0 +1,146 @@
+//! `cargo xtask faults`: the same migration again and again, each time with one fault at another point. The test is
+//! `tests/e2e/sweep`; this sets its size, keeps its rows in `tests/faults/rows.jsonl`, and makes `RESULTS.md` of them.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use serde_json::Value;
+
+use crate::cargo;
+use crate::test::Lab;
+
+/// The test that does it.
+const TEST: &str = "sweep::whatever_breaks_apply_goes_on_and_no_mail_is_lost";
+
+/// Move a server in the lab again and again, each time with one fault at another point
+#[derive(clap::Args)]
+pub struct FaultsArgs {
+    /// Chooses the points; a failure is repeated with its seed
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How many
+    #[arg(long, default_value_t = 500)]
+    points: u64,
+    /// Only this one of them, as a row names it
+    #[arg(long, value_name = "NUMBER")]
+    only: Option<u64>,
+    /// Labs at a time
+    #[arg(long, default_value_t = 2)]
+    labs: u64,
+    /// Print the sum as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &FaultsArgs) -> anyhow::Result<()> {
+    let lab = match Lab::prepare() {
+        Ok(lab) => lab,
+        Err(reason) => bail!("no lab here: {reason:#}"),
+    };
+    let lab = lab.build()?;
+    let rows = tempfile::NamedTempFile::new()?;
+    let mut command = cargo::workspace("test");
+    command.envs(lab.environment());
+    command.env("REHOME_FAULTS_SEED", args.seed.to_string()).env("REHOME_FAULTS_POINTS", args.points.to_string());
+    command.env("REHOME_FAULTS_LABS", args.labs.to_string()).env("REHOME_FAULTS_ROWS", rows.path());
+    if let Some(only) = args.only {
+        command.env("REHOME_FAULTS_ONLY", only.to_string());
+    }
+    // A point that is not survived is a row, too: what was found is written before the end is told.
+    let done = cargo::run(command.args(["--test", "e2e", "--", "--exact", TEST, "--nocapture"]));
+    let found = read(&std::fs::read_to_string(rows.path())?)?;
+    if args.only.is_none() {
+        keep(&found, args)?;
+    }
+    if args.json {
+        println!("{}", sum(&found));
+    }
+    done
+}
+
+fn read(text: &str) -> anyhow::Result<Vec<Value>> {
+    text.lines().map(|line| serde_json::from_str(line).with_context(|| format!("no row: {line}"))).collect()
+}
+
+fn folder() -> PathBuf {
+    cargo::root().join("tests/faults")
+}
+
+fn count(rows: &[&Value], holds: impl Fn(&Value) -> bool) -> usize {
+    rows.iter().filter(|row| holds(row)).count()
+}
+
+fn total(rows: &[&Value], key: &str) -> u64 {
+    rows.iter().filter_map(|row| row[key].as_u64()).sum()
+}
+
+fn sum(rows: &[Value]) -> Value {
+    let rows: Vec<&Value> = rows.iter().collect();
+    serde_json::json!({
+        "points": rows.len(), "survived": count(&rows, |row| row["survived"] == true),
+        "lost": total(&rows, "lost"), "doubled": total(&rows, "doubled"),
+        "stuck": count(&rows, |row| row["stuck"] == true), "operator": count(&rows, |row| !row["operator"].is_null()),
+    })
+}
+
+/// Rows of this seed replace those that it had.
+fn keep(found: &[Value], args: &FaultsArgs) -> anyhow::Result<()> {
+    let path = folder().join("rows.jsonl");
+    let kept = std::fs::read_to_string(&path).unwrap_or_default();
+    let mut rows: Vec<Value> = read(&kept)?.into_iter().filter(|row| row["seed"] != args.seed).collect();
+    let date = std::process::Command::new("date").args(["-u", "+%F"]).output()?;
+    let date = String::from_utf8_lossy(&date.stdout).trim().to_owned();
+    rows.extend(found.iter().cloned().map(|mut row| {
+        row["date"] = date.clone().into();
+        row
+    }));
+    let text: String = rows.iter().map(|row| format!("{row}\n")).collect();
+    std::fs::write(&path, text)?;
+    std::fs::write(folder().join("RESULTS.md"), results(&rows))?;
+    Ok(())
+}
+
+fn results(rows: &[Value]) -> String {
+    let mut by_kind: BTreeMap<String, Vec<&Value>> = BTreeMap::new();
+    for row in rows {
+        let way = if row["undo"] == true { "undo" } else { "apply" };
+        by_kind.entry(format!("{} · {way}", row["kind"].as_str().unwrap_or_default())).or_default().push(row);
+    }
+    let mut text = String::from(
+        "# What was survived\n\nMade by `cargo xtask faults` from `rows.jsonl`; a run replaces the rows of its seed and keeps the others. \
+         Each row of that file is one\nmigration in the lab, Debian 11 to Debian 12, with mail arriving all the time and one fault at the \
+         moment it names; then\n`apply` (or `undo`) is typed until it is done, and every mail is looked for in mailboxes and queues of both \
+         sides, by content.\n\n| fault | points | survived | mails lost | doubled | stuck | needed the operator | typed, most often | seconds, median |\n\
+         |---|--:|--:|--:|--:|--:|--:|--:|--:|\n",
+    );
+    let mut all: Vec<(&str, Vec<&Value>)> = by_kind.iter().map(|(kind, rows)| (kind.as_str(), rows.clone())).collect();
+    all.push(("**all**", rows.iter().collect()));
+    for (kind, rows) in all {
+        let mut seconds: Vec<f64> = rows.iter().filter_map(|row| row["seconds"].as_f64()).collect();
+        seconds.sort_by(f64::total_cmp);
+        let median = seconds.get(seconds.len() / 2).copied().unwrap_or_default();
+        let typed = rows.iter().filter_map(|row| row["attempts"].as_u64()).max().unwrap_or_default();
+        _ = writeln!(
+            text,
+            "| {kind} | {} | {} | {} | {} | {} | {} | {typed} | {median:.0} |",
+            rows.len(),
+            count(&rows, |row| row["survived"] == true),
+            total(&rows, "lost"),
+            total(&rows, "doubled"),
+            count(&rows, |row| row["stuck"] == true),
+            count(&rows, |row| !row["operator"].is_null()),
+        );
+    }
+    let told = rows.iter().filter(|row| row["survived"] != true || !row["operator"].is_null());
+    for row in told {
+        let (why, operator) = (row["why"].as_str().unwrap_or_default(), row["operator"].as_str().unwrap_or_default());
+        _ = writeln!(
+            text,
+            "\n- seed {} point {}: {} at `{}`: {operator}{why}",
+            row["seed"], row["point"], row["kind"], row["at"]
+        );
+    }
+    text
+}
