@@ -187,16 +187,32 @@ sub matches {
     for my $at (0 .. $#words) { return 0 if ref $words[$at] && !fits($argv[$at], $words[$at]) }
     return 1;
 }
-sub command { # of the table; several phases may be granted the same words, with another input
+# Input comes only once rehome has heard that the command began: where some is expected, this program begins in its place,
+# inside the wrapper, and becomes the command once it has seen the input (`run`).
+
+sub found { # what is granted in these words; several phases may be, with another input each
     my (@argv) = @_;
     my @found = grep { matches($_, @argv) } @COMMANDS or refuse('not granted: ' . join ' ', @argv);
-    if (!grep { !ref $_->{input} && $_->{input} eq 'stream' } @found) {
-        my $text = sent();
-        @found = grep { takes($_->{input}, $text) } @found or refuse('not granted with this input: ' . join ' ', @argv);
-        feed($text);
-    }
+    return @found;
+}
+sub command { # of the table
+    my (@argv) = @_;
+    my @found = found(@argv);
     keep_first($_) for grep { defined $_->{kept} } @found;
+    return @argv if grep { !ref $_->{input} && $_->{input} eq 'stream' } @found;
+    return ($SELF, 'run', @argv) if grep { ref $_->{input} || $_->{input} ne '' } @found;
+    feed('');
     return @argv;
+}
+sub run {
+    my (@argv) = @_;
+    my @found = found(@argv);
+    my $text = sent();
+    grep { takes($_->{input}, $text) } @found or refuse('not granted with this input: ' . join ' ', @argv);
+    feed($text);
+    exec { $argv[0] } @argv;
+    print STDERR "$argv[0]: $!\n";
+    POSIX::_exit(127);
 }
 sub agent {
     my ($root, $beside, $old) = @_;
@@ -323,5 +339,6 @@ sub send_all {
 sub pump { my ($in, $out) = @_; while (sysread($in, my $bytes, 65536)) { send_all($out, $bytes) } }
 
 if (@ARGV > 1 && $ARGV[0] eq 'relay') { relay(@ARGV[1 .. $#ARGV]) }
+elsif (@ARGV > 1 && $ARGV[0] eq 'run') { run(@ARGV[1 .. $#ARGV]) }
 elsif (@ARGV == 1 && $ARGV[0] ne '') { answer($ARGV[0]) }
 else { refuse('nothing was asked for: this key is for rehome alone') }

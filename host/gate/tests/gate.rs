@@ -34,6 +34,7 @@ impl Here {
         let grants = grants(root, |_| true);
         let gate = gate(&grants, root.join("gate").to_str().unwrap(), root.join("state").to_str().unwrap());
         std::fs::write(root.join("gate"), &gate.program).unwrap();
+        std::fs::set_permissions(root.join("gate"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         Here { folder, gate }
     }
 
@@ -269,12 +270,14 @@ fn a_command_reads_what_its_request_says_and_nothing_else() {
     let counts = ["cat", "anna@example.org", "-"];
     let printed = with(&counts, b"it's text\n").stdout;
     assert!(String::from_utf8_lossy(&printed).contains("it's text\n"), "{printed:?}");
-    for (argv, input) in
-        [(&counts[..], &b"sent\n"[..]), (&counts, b""), (&counts, b"it's text\nsent\n"), (&["cat", "--"], b"sent\n")]
-    {
-        let output = with(argv, input);
-        assert!(output.status.code() == Some(126) && output.stdout.is_empty(), "{argv:?}: {output:?}");
+    for input in [&b"sent\n"[..], b"", b"it's text\nsent\n"] {
+        let output = with(&counts, input);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains("rehome-gate: not granted with this input") && said.contains("end 126"), "{said}");
+        assert!(!String::from_utf8_lossy(&output.stdout).contains("sent"), "{output:?}");
     }
+    // Where none is expected, none is read.
+    assert!(!String::from_utf8_lossy(&with(&["cat", "--"], b"sent\n").stdout).contains("sent"));
 }
 
 #[test]
@@ -286,7 +289,7 @@ fn lines_of_input_are_of_their_template() {
         ["anna@example.org REJECT\n", "berta@example.org OK\n", "anna@example.org OK\nx\n", "anna@example.org OK"]
     {
         let output = here.line_with(&wrapped(&["cat"]), input.as_bytes());
-        assert_eq!(output.status.code(), Some(126), "{input}: {output:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("end 126"), "{input}: {output:?}");
         assert!(!String::from_utf8_lossy(&output.stdout).contains("anna"), "{output:?}");
     }
 }
