@@ -10,6 +10,7 @@ mod hostile;
 mod kills;
 mod lab;
 mod leftovers;
+mod lying;
 mod migration;
 mod oracles;
 mod postfix;
@@ -45,6 +46,7 @@ fn main() -> std::process::ExitCode {
     tests.extend(secrets::tests());
     tests.extend(gate::tests());
     tests.extend(hostile::tests());
+    tests.extend(lying::tests());
     tests.extend(retire::tests());
     tests.extend(whole::tests());
     tests.extend(webmail::tests());

@@ -42,7 +42,7 @@ fn post(lab: &Lab, to: &Machine, recipient: &str, token: &str) -> Result<()> {
 }
 
 /// The example's plan without DNS and without what is only looked at: accounts, mail and Postfix.
-fn plan(kept: &[&str]) -> Result<String> {
+pub(crate) fn plan(kept: &[&str]) -> Result<String> {
     let all = whole(&Reach::Ssh("old"), &Reach::Local)?;
     let mut phases = all.split("[[phase]]");
     let mut plan = phases.next().unwrap_or_default().to_string();
@@ -89,7 +89,7 @@ fn counts(lab: &Lab, machine: &Machine, users: &[&str], token: &str) -> Result<V
     Ok(users.iter().map(of).collect())
 }
 
-fn queue(machine: &Machine) -> Result<Vec<serde_json::Value>> {
+pub(crate) fn queue(machine: &Machine) -> Result<Vec<serde_json::Value>> {
     machine.sh("postqueue -j")?.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
 }
 

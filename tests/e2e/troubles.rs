@@ -114,7 +114,7 @@ fn a_new_side_that_is_no_mail_server_yet_stops_everything() -> Result<()> {
     moved(&lab, &before).map(drop)
 }
 
-fn update(lab: &Lab, lines: &str) -> Result<()> {
+pub(crate) fn update(lab: &Lab, lines: &str) -> Result<()> {
     let mut command = lab.command("knsupdate")?;
     command.args(["-y", &lab.tsig_key()?]);
     let said = run_with_input(&mut command, format!("server 10.77.0.1\n{lines}send\n").as_bytes())?;

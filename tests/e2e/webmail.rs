@@ -19,7 +19,7 @@ pub(crate) fn tests() -> Vec<Trial> {
 }
 
 /// The example's phases of this component, and the question between them.
-fn plan(config: &str) -> Result<String> {
+pub(crate) fn plan(config: &str) -> Result<String> {
     let plan = example(&Reach::Ssh("old"), &Reach::Local)?;
     let (head, phases) = plan.split_at(plan.find("[[phase]]").context("the example has no phases")?);
     let mut plan = head.to_string();
@@ -40,7 +40,7 @@ fn plan(config: &str) -> Result<String> {
     Ok(plan)
 }
 
-fn sql(machine: &Machine, statements: &str) -> Result<String> {
+pub(crate) fn sql(machine: &Machine, statements: &str) -> Result<String> {
     let client = ["mysql", "--default-character-set=utf8mb4", "--batch", "--skip-column-names", "roundcube"];
     let done = machine.ssh_with_input(&client, statements.as_bytes())?;
     ensure!(done.status.success(), "{statements}\n{}", String::from_utf8_lossy(&done.stderr));

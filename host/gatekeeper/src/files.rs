@@ -102,7 +102,7 @@ impl Session {
                 let report = report?;
                 let mark = self.journaled(journal.touch_mark().await)?.to_string();
                 for (path, why) in report.skipped.iter().take(20) {
-                    self.log(crate::types::Level::Warning, &format!("left out {path}: {why}"));
+                    self.note(crate::types::Level::Warning, format!("left out {path}: {why}"));
                 }
                 Ok(SyncReport {
                     examined: report.examined,
@@ -279,7 +279,7 @@ impl rehome_sync::Observer for Watch<'_> {
         self.session.tell(Event::Progress { phase, done, total, what: self.what.clone() });
     }
     fn note(&self, text: &str) {
-        self.session.log(crate::types::Level::Info, text);
+        self.session.note(crate::types::Level::Info, text.to_string());
     }
 }
 

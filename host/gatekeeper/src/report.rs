@@ -14,8 +14,13 @@ impl Session {
     /// `report.log`.
     pub fn log(&self, level: Level, text: &str) {
         self.free();
+        self.note(level, shown(text));
+    }
+
+    /// A line of the host's own, in which what a side said is escaped already: once is enough.
+    pub(crate) fn note(&self, level: Level, text: String) {
         if self.lines.fetch_add(1, Ordering::Relaxed) < MOST_LINES {
-            self.tell(Event::Log { phase: self.scope().phase.clone(), level, text: shown(text) });
+            self.tell(Event::Log { phase: self.scope().phase.clone(), level, text });
         }
     }
 

@@ -57,6 +57,25 @@ on = ["new"]
 argv = ["sha256sum", "{file: path-in(mail)}"]
 effect = "read"
 
+[exec.queue]
+on = ["new"]
+argv = ["printf", "%b\\n", "ABCDEF012345", "ALL", "-", "-d", "../x", "ABCDEF\\rALL"]
+effect = "read"
+yields = "lines"
+
+[exec.delete]
+on = ["new"]
+argv = ["sort", "-o", "DELETED", "-T", "{id: queue-id from exec.queue}", "/dev/null"]
+effect = "once"
+reason = "leaves a file"
+
+[exec.delete-each]
+on = ["new"]
+argv = ["touch", "DELETED"]
+rows = "{id: queue-id from exec.queue}"
+effect = "repeatable"
+reason = "leaves a file"
+
 [tree.mail]
 on = ["old", "new"]
 path = "/mail"
@@ -139,7 +158,9 @@ impl Lab {
         }
         let mark = folder.path().join("mark");
         let owner = format!("{}:{}", rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+        let deleted = folder.path().join("deleted");
         let text = MANIFEST.replace("MARK", mark.to_str().expect("UTF-8")).replace("OWNER", &owner);
+        let text = text.replace("DELETED", deleted.to_str().expect("UTF-8"));
         let manifest = Manifest::parse(&text).expect("a good manifest");
         let filled = fill(&manifest, Config::default()).expect("nothing to fill");
         let journal = Journal::open(&folder.path().join("state")).await.expect("a journal");
@@ -244,6 +265,46 @@ async fn a_hole_takes_only_what_its_source_gave_in_this_call() {
         let wrong: Vec<String> = wrong.into_iter().map(String::from).collect();
         assert!(matches!(session.run("show", SideName::New, &wrong).await, Err(Failure::RefusedValue(_))), "{wrong:?}");
     }
+}
+
+#[tokio::test]
+async fn a_value_that_is_refused_is_in_the_journal_with_its_reason_and_nothing_ran() {
+    let lab = Lab::new().await;
+    let session = lab.here(Verb::Apply, &["exec.queue", "exec.delete", "exec.delete-each"]);
+    session.run("queue", SideName::New, &[]).await.expect("a listing");
+    // Whatever the listing itself holds: a value is of its type, and was in the listing.
+    for (wrong, why) in [
+        ("", "is empty"),
+        ("-", "begins with `-`"),
+        ("-d", "begins with `-`"),
+        ("--all", "begins with `-`"),
+        ("ALL", "is not a queue ID"),
+        ("all", "is not a queue ID"),
+        ("../x", "is not a queue ID"),
+        ("abcdef012345", "is not a queue ID"),
+        ("ABCDEF012345\n", "U+000A"),
+        ("ABCDEF\rALL", "U+000D"),
+        ("ABCDEF\0ALL", "U+0000"),
+        ("ABCDEF012345ABCDEF012345", "is not a queue ID"),
+        ("FEDCBA543210", "was not among what exec.queue gave"),
+    ] {
+        for request in ["delete", "delete-each"] {
+            let value = [wrong.to_string()];
+            let answer = match request {
+                "delete" => session.run(request, SideName::New, &value).await,
+                _ => session.run_with_rows(request, SideName::New, &[], &[value.to_vec()]).await,
+            };
+            let Err(Failure::RefusedValue(text)) = answer else { panic!("{wrong:?}: {answer:?}") };
+            assert!(text.contains(why) && !text.chars().any(char::is_control), "{wrong:?}: {text:?}");
+            let recorded = lab.journal.effects_of(None).await.expect("readable").pop().expect("a record");
+            assert_eq!((recorded.key.request, recorded.state), (format!("exec.{request}"), State::Failed), "{wrong:?}");
+            assert!(recorded.failure.is_some_and(|failure| failure.contains(why)), "{wrong:?}");
+        }
+        assert!(!lab.path("deleted").exists(), "{wrong:?}");
+    }
+    let good = ["ABCDEF012345".to_string()];
+    session.run("delete", SideName::New, &good).await.expect("it was listed");
+    assert!(lab.path("deleted").exists(), "this leaves a file, or the rest proves nothing");
 }
 
 #[tokio::test]

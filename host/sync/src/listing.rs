@@ -5,11 +5,15 @@
 use crate::hand::{ASIDE, RawEntry};
 use crate::temporary::{is_staged, is_temporary};
 use crate::{Entry, Error, FolderKey, Kind, RelativePath, escape, path};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 /// More than any tree that fits on one machine's mail disk; a side that never stops listing is stopped here.
 pub(crate) const MOST_ENTRIES: usize = 20_000_000;
+/// What one listing may take in memory: some four million files of one account, by names of usual length.
+const MOST_BYTES: usize = 1 << 30;
+/// What an entry takes as a rule, in bytes. One that takes more (attributes, long names) counts as several.
+const USUAL: usize = 512;
 
 /// Entries of some folders, in byte order of their paths (so a folder comes before what it holds).
 #[derive(Debug, Default)]
@@ -23,6 +27,8 @@ pub(crate) struct Listing {
     pub leaves: BTreeMap<RelativePath, Names>,
     /// Files in leaves that are equal on both sides, which are not among the entries.
     pub unlisted: u64,
+    /// As how many more than there are the entries count.
+    pub heavy: usize,
 }
 
 /// What was told of a known leaf.
@@ -90,6 +96,8 @@ pub(crate) struct Collector {
     limit: usize,
     /// Folders that may be listed, with the levels below them.
     expected: HashMap<Vec<u8>, u32>,
+    /// Folders that were told to hold nothing (more).
+    ended: HashSet<Vec<u8>>,
     keep_own: bool,
     /// What the hand was told to know.
     known: Arc<Keys>,
@@ -99,6 +107,8 @@ pub(crate) struct Collector {
     told: usize,
     /// How many of these were names alone.
     told_names: usize,
+    /// Bytes that all of it takes.
+    kept: usize,
     listing: Listing,
 }
 
@@ -108,11 +118,13 @@ impl Collector {
             side: side.to_owned(),
             limit,
             expected: HashMap::new(),
+            ended: HashSet::new(),
             keep_own: false,
             known: Arc::default(),
             keys: HashMap::new(),
             told: 0,
             told_names: 0,
+            kept: 0,
             listing: Listing::default(),
         }
     }
@@ -128,6 +140,7 @@ impl Collector {
     /// `folder` was asked for.
     pub(crate) fn expect(&mut self, folder: &[u8], depth: u32) {
         self.expected.insert(folder.to_vec(), depth);
+        self.ended.remove(folder);
     }
 
     /// The hand knows these.
@@ -137,7 +150,7 @@ impl Collector {
 
     /// How much was told so far, in entries.
     pub(crate) fn volume(&self) -> usize {
-        self.told - self.told_names + self.told_names / NAMES_AN_ENTRY
+        self.told - self.told_names + self.told_names / NAMES_AN_ENTRY + self.listing.heavy
     }
 
     /// Known leaves below a folder whose names were told.
@@ -192,9 +205,8 @@ impl Collector {
             self.told_names += 1;
         }
         let path = RelativePath::new(folder)?;
-        if self.told > MOST_ENTRIES {
-            return Err(self.too_large(path, MOST_ENTRIES));
-        }
+        self.weigh(&path, names.len())?;
+        self.nothing(folder, names.is_empty())?;
         match self.listing.leaves.entry(path).or_insert(Names::All(Vec::new())) {
             Names::All(all) if all.is_empty() => *all = names,
             Names::All(all) => all.extend(names),
@@ -212,6 +224,7 @@ impl Collector {
         let Some(&depth) = self.expected.get(folder) else {
             return Err(self.refuse("the content of a folder that it had not listed", folder));
         };
+        self.nothing(folder, entries.is_empty())?;
         for raw in entries {
             if let Some(why) = fault(&raw) {
                 return Err(self.refuse(why, &path::join(folder, &raw.name)));
@@ -226,7 +239,7 @@ impl Collector {
     }
 
     pub(crate) fn gone(&mut self, folder: &[u8]) -> Result<(), Error> {
-        if !self.expected.contains_key(folder) {
+        if self.expected.remove(folder).is_none() {
             return Err(self.refuse("news of a folder that it had not listed", folder));
         }
         self.listing.gone.push(RelativePath::new(folder)?);
@@ -235,11 +248,12 @@ impl Collector {
 
     fn keep(&mut self, path: RelativePath, raw: RawEntry, depth: u32) -> Result<(), Error> {
         self.told += 1;
-        if self.told > MOST_ENTRIES {
-            return Err(self.too_large(path, MOST_ENTRIES));
-        }
+        let points_to = raw.points_to.as_ref().map_or(0, |target| target.len());
+        let names = path.as_bytes().len() + raw.owner.len() + raw.group.len() + points_to;
+        let bytes = size_of::<Entry>() + names + raw.attributes.bytes().len();
+        self.weigh(&path, bytes)?;
         if raw.kind == Kind::Folder && depth > 1 {
-            self.expected.insert(path.as_bytes().to_vec(), depth - 1);
+            self.expect(path.as_bytes(), depth - 1);
             if self.known.contains_key(path.as_bytes()) {
                 let (device, inode) = raw.inode;
                 self.keys.insert(path.as_bytes().to_vec(), FolderKey { device, inode, changed: raw.changed });
@@ -274,6 +288,28 @@ impl Collector {
         let entry =
             Entry { path, kind, size, modified, changed, mode, owner, group, links, inode, attributes, points_to };
         self.listing.entries.push(entry);
+        self.listing.heavy += bytes / USUAL;
+        Ok(())
+    }
+
+    /// What is told of a folder ends with nothing more at most once: a side that goes on for ever adds to something.
+    fn nothing(&mut self, folder: &[u8], nothing: bool) -> Result<(), Error> {
+        if nothing && !self.ended.insert(folder.to_vec()) {
+            return Err(self.refuse("nothing, again and again", folder));
+        }
+        Ok(())
+    }
+
+    /// More was told, which takes so many bytes.
+    fn weigh(&mut self, path: &RelativePath, bytes: usize) -> Result<(), Error> {
+        self.kept += bytes;
+        if self.told > MOST_ENTRIES {
+            return Err(self.too_large(path.clone(), MOST_ENTRIES));
+        }
+        if self.kept > MOST_BYTES {
+            let what = format!("its listing takes more than {} MiB", MOST_BYTES >> 20);
+            return Err(Error::TooLarge { side: self.side.clone(), path: path.clone(), what });
+        }
         Ok(())
     }
 
@@ -385,6 +421,37 @@ mod tests {
     fn the_same_path_twice_is_refused() {
         assert!(is_refused(vec![(b"", vec![raw(b"a", Kind::File), raw(b"a", Kind::Folder)])]));
         assert!(is_refused(vec![(b"", vec![raw(b"a", Kind::File)]), (b"", vec![raw(b"a", Kind::File)])]));
+    }
+
+    #[test]
+    fn a_side_that_goes_on_without_telling_anything_is_stopped() {
+        let mut collector = Collector::new("old", 10);
+        collector.expect(b"", u32::MAX);
+        collector.take(b"", vec![raw(b"a", Kind::Folder)]).unwrap();
+        collector.take(b"", vec![]).unwrap();
+        assert!(matches!(collector.take(b"", vec![]), Err(Error::Protocol { .. })));
+        collector.take(b"a", vec![]).unwrap();
+        collector.gone(b"a").unwrap();
+        assert!(matches!(collector.gone(b"a"), Err(Error::Protocol { .. })));
+        let folder = RelativePath::new(&b"a"[..]).unwrap();
+        let mut collector = Collector::for_names("old", &folder);
+        collector.names(b"a", vec![]).unwrap();
+        assert!(matches!(collector.names(b"a", vec![]), Err(Error::Protocol { .. })));
+    }
+
+    #[test]
+    fn what_a_listing_may_take_is_limited_and_what_is_heavy_counts_for_more() {
+        let heavy = |number: usize| {
+            let mut entry = raw(number.to_string().as_bytes(), Kind::File);
+            entry.attributes = crate::attributes::Attributes::of(vec![(b"user.x".to_vec(), vec![7; 200_000])]);
+            entry
+        };
+        let mut collector = Collector::new("old", usize::MAX);
+        collector.expect(b"", 1);
+        collector.take(b"", vec![heavy(0), raw(b"a", Kind::File)]).unwrap();
+        assert!((200_000 / USUAL..200_000 / USUAL + 10).contains(&collector.volume()), "{}", collector.volume());
+        let told = (1..10_000).map(|number| collector.take(b"", vec![heavy(number)])).find(Result::is_err);
+        assert!(matches!(told, Some(Err(Error::TooLarge { .. }))), "{told:?}");
     }
 
     #[test]

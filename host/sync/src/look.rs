@@ -178,7 +178,9 @@ pub(crate) async fn find_links(
     session.send(Request::Links { below: below.as_bytes().to_vec(), inodes: inodes.to_vec() }).await;
     loop {
         match session.next().await? {
-            Reply::Listed { folder, entries } if RelativePath::new(folder.as_slice())?.is_within(below.as_bytes()) => {
+            Reply::Listed { folder, entries }
+                if !entries.is_empty() && RelativePath::new(folder.as_slice())?.is_within(below.as_bytes()) =>
+            {
                 collector.expect(&folder, 1);
                 collector.take(&folder, entries)?;
             }

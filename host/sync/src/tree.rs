@@ -131,10 +131,13 @@ impl Tree {
         let mut session = self.session().await?;
         session.send(Request::Fetch { file: file.as_bytes().to_vec(), most: max, ripen: false }).await;
         let mut content = Vec::new();
+        let mut opened = false;
         loop {
             match session.next().await? {
-                Reply::Opened { .. } => {}
-                Reply::Data(piece) if (content.len() + piece.len()) as u64 <= max => content.extend_from_slice(&piece),
+                Reply::Opened { .. } if !opened => opened = true,
+                Reply::Data(piece) if !piece.is_empty() && (content.len() + piece.len()) as u64 <= max => {
+                    content.extend_from_slice(&piece);
+                }
                 Reply::Data(_) => return Err(self.hostile("it sent more than was asked for")),
                 Reply::Closed { .. } => break,
                 Reply::Failed(fault) => {

@@ -3,6 +3,7 @@
 
 pub mod certificate;
 pub mod database;
+pub mod disk;
 pub mod imap;
 pub mod listing;
 pub mod redis;

@@ -127,7 +127,7 @@ impl Ui {
     pub fn event<T: Serialize>(&self, event: &T) {
         if self.0.json {
             let line = serde_json::to_string(&Versioned { v: event::VERSION, event }).unwrap_or_default();
-            to(std::io::stdout(), &line);
+            to(std::io::stdout(), &text::safe_json(&line));
         }
     }
 

@@ -179,15 +179,32 @@ fn painted(cells: &[(Tone, char)], color: bool) -> String {
     out
 }
 
+/// Whether it turns or hides other text.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
+/// JSON that means the same and can be shown: it holds no control characters anyway, but for those above ASCII and DEL.
+pub fn safe_json(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c.is_control() || is_invisible(c) {
+            // They are of the basic plane: one unit each (RFC 8259, section 7).
+            out.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
 /// Everything that is not printable as an escape; what was escaped before stays as it is.
 pub fn safe(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
             '\\' | '"' | '\'' => out.push(c),
-            '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' => {
-                out.push_str(&format!("\\u{{{:x}}}", u32::from(c)));
-            }
+            _ if is_invisible(c) => out.push_str(&format!("\\u{{{:x}}}", u32::from(c))),
             // `escape_debug` knows what is printable, but for marks that combine with a letter.
             '\u{300}'..='\u{36f}' => out.push(c),
             _ if c.is_alphanumeric() => out.push(c),
@@ -210,6 +227,15 @@ mod tests {
         for c in (0..=0x10_ffff).filter_map(char::from_u32) {
             assert!(!safe(&c.to_string()).chars().any(char::is_control), "{:x}", u32::from(c));
         }
+    }
+
+    #[test]
+    fn json_keeps_its_meaning_and_loses_what_a_terminal_obeys() {
+        let hostile = "a\x1b[2J\u{9b}31m\x7f\u{202e}evil\u{200b}\n\"\\ü";
+        let json = serde_json::to_string(hostile).unwrap();
+        let shown = safe_json(&json);
+        assert!(!shown.chars().any(|c| c.is_control() || is_invisible(c)), "{shown}");
+        assert_eq!(serde_json::from_str::<String>(&shown).unwrap(), hostile);
     }
 
     #[test]

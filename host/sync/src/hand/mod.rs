@@ -232,6 +232,15 @@ pub(crate) enum How {
     Ripe(u64),
 }
 
+impl How {
+    /// Bytes that were asked for, at most.
+    pub(crate) fn most(self) -> u64 {
+        match self {
+            Self::Message(most) | Self::Pieces(most) | Self::Ripe(most) => most,
+        }
+    }
+}
+
 /// What became of a file that a hand fetched by itself.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Pulled {

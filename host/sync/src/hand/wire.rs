@@ -11,6 +11,8 @@ use std::sync::Arc;
 
 /// A frame from the far side may have this many bytes at most.
 pub(super) const LONGEST_FRAME: usize = 1 << 20;
+/// So many names of owners are remembered: more than a tree has, if its side tells the truth.
+const MOST_NAMES: usize = 10_000;
 /// Fields of an entry in a listing.
 const ENTRY_FIELDS: usize = 15;
 
@@ -267,6 +269,9 @@ impl Decoder {
     fn name(&mut self, bytes: &[u8]) -> Result<Arc<str>, Refused> {
         if let Some(name) = self.names.get(bytes) {
             return Ok(name.clone());
+        }
+        if self.names.len() >= MOST_NAMES {
+            self.names.clear();
         }
         let name: Arc<str> = std::str::from_utf8(bytes).map_err(|_| "the name of an owner that is not UTF-8")?.into();
         self.names.insert(bytes.to_vec(), name.clone());

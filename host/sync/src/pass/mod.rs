@@ -117,9 +117,9 @@ struct Part {
 }
 
 impl Part {
-    /// Entries that it keeps in memory.
+    /// Entries that it keeps in memory; heavy ones count for more.
     fn entries(&self) -> usize {
-        self.source.entries.len() + self.target.entries.len()
+        [&self.source, &self.target].iter().map(|listing| listing.entries.len() + listing.heavy).sum()
     }
 }
 

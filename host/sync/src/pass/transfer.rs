@@ -356,6 +356,9 @@ impl Mover<'_> {
         if modified.1 >= 1_000_000_000 {
             return Err(read.refuse("a time that does not exist"));
         }
+        if size > how(entry, self.message).most() {
+            return Err(read.refuse("more content than was asked for"));
+        }
         write.add(Request::Begin(self.temporary.to_vec())).await;
         let outcome = self.pieces(read, write, size).await?;
         let mode = self.options.mode_of(entry);
@@ -389,11 +392,11 @@ impl Mover<'_> {
         let mut left = size;
         loop {
             match read.next().await? {
-                Reply::Data(piece) if piece.len() as u64 <= left => {
+                Reply::Data(piece) if !piece.is_empty() && piece.len() as u64 <= left => {
                     left -= piece.len() as u64;
                     write.add(Request::Data(piece)).await;
                 }
-                Reply::Data(_) => return Err(read.refuse("more content than it had announced")),
+                Reply::Data(_) => return Err(read.refuse("other content than it had announced")),
                 Reply::Closed { changed } if changed || left > 0 => return Ok(Outcome::Changed),
                 Reply::Closed { .. } => return Ok(Outcome::Written(size)),
                 Reply::Failed(fault) => return Ok(unreadable(&fault, self.message)),
