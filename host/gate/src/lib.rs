@@ -30,7 +30,8 @@ pub struct Gate {
 
 /// The program for what is granted, installed at `program`, with its state in `state`: absolute paths.
 pub fn gate(grants: &Grants, program: &str, state: &str) -> Gate {
-    let programs = [&remote::wrapper(), remote::WHO, remote::END, remote::SOCKET, remote::RELAY, sync::agent()];
+    let (wrapper, record) = (remote::wrapper(), remote::RECORD);
+    let programs = [&wrapper, remote::WHO, remote::END, remote::SOCKET, remote::RELAY, sync::agent(), record];
     let pieces = [
         ("@SELF@", perl::escaped(program)),
         ("@STATE@", perl::escaped(state)),

@@ -328,3 +328,24 @@ fn what_is_not_granted_is_not_in_the_program() {
         gate(&grants(folder.path(), |_| true), "/g", "/s").digest
     );
 }
+
+#[test]
+fn records_of_whose_a_side_is_pass_and_nothing_else_by_that_program() {
+    let here = Here::new();
+    let perl = ["/usr/bin/perl", "-e", programs::RECORD, "--"];
+    let printed = here.passes(&[&perl[..], &["", "look"]].concat());
+    assert!(printed.starts_with("seen\nmachine "), "{printed}");
+    let (id, long) = ("a".repeat(32), "x".repeat(65_537));
+    for rest in [
+        &["/tmp", "look"][..],
+        &["", "look", "more"],
+        &["", "swap", "../../etc/passwd", "x"],
+        &["", "swap", &id],
+        &["", "swap", &id, "x", "more"],
+        &["", "swap", &id, &long],
+        &["", "drop", &id, "x"],
+        &[""],
+    ] {
+        here.is_refused(&[&perl[..], rest].concat());
+    }
+}
