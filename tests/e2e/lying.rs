@@ -22,6 +22,8 @@ pub(crate) fn tests() -> Vec<Trial> {
 const TREE: &str = "/var/vmail/lies.example";
 /// Where rehome sets aside what is replaced: beside the tree.
 const ASIDE: &str = "/var/.rehome-aside";
+/// Where the record is of whose a side is.
+const RECORDS: &str = "/var/lib/rehome";
 /// What rehome writes where it runs.
 const OWN: [&str; 2] = ["/root/rehome/.rehome", "/root/rehome/plan.lock"];
 

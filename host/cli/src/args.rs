@@ -54,6 +54,8 @@ pub enum Verb {
     Apply(Apply),
     /// Answer what a phase asks
     Answer(Answer),
+    /// Say what rehome cannot know: how an effect ended, which machine is a side, that the journal is lost
+    Resolve(Resolve),
     /// Show how the migration stands, and what to do next
     Status,
     /// Compare both sides after `apply`; changes nothing
@@ -104,6 +106,9 @@ pub struct Apply {
     /// Run this phase once more, and no other
     #[arg(long, value_name = "PHASE", conflicts_with = "until")]
     pub again: Option<String>,
+    /// Whoever else is at work on the sides is gone for good: go on in their place
+    #[arg(long)]
+    pub take_over: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -117,6 +122,9 @@ pub struct Undo {
     /// Count the phase at which an undo fails as taken back: you have done it yourself
     #[arg(long, value_name = "PHASE", conflicts_with = "down_to")]
     pub by_hand: Option<String>,
+    /// Whoever else is at work on the sides is gone for good: go on in their place
+    #[arg(long, conflicts_with_all = ["stop_here", "by_hand"])]
+    pub take_over: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -144,6 +152,19 @@ pub struct Answer {
     /// The answer
     #[arg(required = true, value_name = "VALUE")]
     pub values: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Resolve {
+    /// A phase; or `machine`, or `journal`
+    #[arg(value_name = "PHASE|machine|journal")]
+    pub what: Option<String>,
+    /// Whether it happened; or which machine
+    #[arg(value_name = "did|did-not|old|new", requires = "what")]
+    pub answer: Option<String>,
+    /// Which effect, where a phase has several open: its number or its request
+    #[arg(requires = "answer")]
+    pub effect: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]

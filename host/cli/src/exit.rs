@@ -28,7 +28,7 @@ Exit codes:
   4  changes pending (`preview --exit-code`)
   5  waiting at a gate
   6  verification mismatch
-  7  another migration holds the lock
+  7  another rehome is at work
   8  not approved";
 
 impl From<Exit> for ExitCode {

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use args::{Args, Verb};
-use commands::{answer, apply, approve, check, demo, gate, phase, preview, status, undo, verify};
+use commands::{answer, apply, approve, check, demo, gate, phase, preview, resolve, status, undo, verify};
 
 fn main() -> ExitCode {
     // Secrets pass through this memory: no image of it is left, whatever ends it (core(5)).
@@ -32,6 +32,7 @@ fn main() -> ExitCode {
             Verb::Preview(verb) => preview::run(&ui, &args.global, verb).await,
             Verb::Apply(verb) => apply::run(&ui, &args.global, verb).await,
             Verb::Answer(verb) => answer::run(&ui, &args.global, verb).await,
+            Verb::Resolve(verb) => resolve::run(&ui, &args.global, verb).await,
             Verb::Status => status::run(&ui, &args.global).await,
             Verb::Verify => verify::run(&ui, &args.global).await,
             Verb::Undo(verb) => undo::run(&ui, &args.global, verb).await,

@@ -22,6 +22,8 @@ pub struct Scope {
     pub until: Option<Stage>,
     /// only this phase, in a new run
     pub again: Option<String>,
+    /// whoever else is at work on the sides is not any more
+    pub take_over: bool,
 }
 
 impl Migration {
@@ -39,7 +41,7 @@ impl Migration {
         if let Some(again) = &scope.again {
             self.known_phase(again)?;
         }
-        let work = self.begin(Verb::Apply, loader, sink, cancel).await?;
+        let work = self.begin_claiming(Verb::Apply, scope.take_over, loader, sink, cancel).await?;
         let result = match work.no_undo_under_way().await {
             Ok(()) => work.apply(scope).await,
             Err(error) => Err(error),
@@ -123,6 +125,7 @@ impl Work {
 
     /// One phase. Answers what it waits for, if it does.
     async fn apply_phase(&self, ready: &Ready, run: u32) -> Result<Option<Question>, Error> {
+        self.hold().await?;
         let (id, stage) = (ready.id(), ready.phase.plan.stage);
         self.journal.begin_run(id, run, stage, &ready.phase.digest, self.clock.now()).await?;
         let called = self.call(ready, run, Verb::Apply).await;

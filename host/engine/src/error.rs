@@ -10,6 +10,7 @@ use crate::gate::OtherGate;
 use crate::lock::LockError;
 use crate::phases::ComponentError;
 use crate::plan::PlanError;
+use crate::sides::{Doubt, SidesError};
 use crate::state::{Held, StateError};
 
 /// An error as people read it.
@@ -30,7 +31,7 @@ pub enum ErrorKind {
     Error,
     /// a command line that cannot be meant
     Usage,
-    /// another rehome is at work on this migration
+    /// another rehome is at work on this migration, or on one of its sides
     Held,
     /// something asks for what the operator has not approved
     NotApproved,
@@ -58,6 +59,10 @@ pub enum Error {
     Side(#[from] SideError),
     #[error(transparent)]
     Gate(#[from] OtherGate),
+    #[error(transparent)]
+    Sides(Box<SidesError>),
+    #[error(transparent)]
+    Doubt(Box<Doubt>),
     #[error(transparent)]
     Usage(#[from] UsageError),
     #[error(transparent)]
@@ -125,6 +130,8 @@ impl Error {
         match self {
             Error::Usage(_) => ErrorKind::Usage,
             Error::Held(_) => ErrorKind::Held,
+            Error::Sides(error) if error.held() => ErrorKind::Held,
+            Error::Doubt(doubt) if doubt.held() => ErrorKind::Held,
             Error::NotApproved(_) => ErrorKind::NotApproved,
             Error::Phase(failed) if failed.denied() => ErrorKind::NotApproved,
             _ => ErrorKind::Error,
@@ -140,10 +147,17 @@ impl Error {
             Error::NotApproved(error) => error.explain(),
             Error::State(error) => error.explain(),
             Error::Held(held) => held.explain(),
+            Error::Journal(error) if error.damaged => {
+                Explanation::of(error.to_string()).line("the file is damaged").hint(
+                    "`rehome resolve journal` keeps it aside and begins a new one, with what can still be read of it",
+                )
+            }
             Error::Journal(error) => Explanation::of(error.to_string())
                 .hint("is there space left, and may this user write there? rehome does nothing that it cannot record"),
             Error::Side(error) => error.explain(),
             Error::Gate(error) => error.explain(),
+            Error::Sides(error) => error.explain(),
+            Error::Doubt(doubt) => doubt.explain(),
             Error::Usage(error) => {
                 Explanation { headline: error.what.clone(), context: error.more.clone(), hint: error.hint.clone() }
             }
@@ -154,6 +168,12 @@ impl Error {
                 hint: Some(interrupted.hint.clone()),
             },
         }
+    }
+}
+
+impl From<Doubt> for Error {
+    fn from(doubt: Doubt) -> Error {
+        Error::Doubt(Box::new(doubt))
     }
 }
 

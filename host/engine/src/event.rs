@@ -18,6 +18,8 @@ pub enum Event {
     Loading { component: String, digest: String },
     /// a side answers
     Connected { side: SideName, name: String },
+    /// both sides are this migration's until the verb lets go of them
+    Claimed { epoch: u64, took_over: bool },
     /// a phase is called
     PhaseBegan { phase: String, verb: Verb, stage: Stage, run: u32, resumed: bool },
     /// and answers

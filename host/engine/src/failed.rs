@@ -94,13 +94,10 @@ impl PhaseFailed {
             Failure::ReadOnly(_) => {
                 "this is a fault of the component: tell its author; nothing came of it, the host refused".into()
             }
-            Failure::OutcomeUnknown { .. } if self.verb == Verb::Undo => format!(
-                "look at that side; put back by hand what is left of this phase, then `rehome undo --by-hand {}`",
-                self.phase
-            ),
-            Failure::OutcomeUnknown { .. } => format!(
-                "look at that side; if it did not happen, `rehome apply --again {}` does the phase anew",
-                self.phase
+            Failure::OutcomeUnknown { effect_id, .. } => format!(
+                "look at that side, and say whether it happened: `rehome resolve {phase} did {effect_id}` or `rehome resolve \
+                 {phase} did-not {effect_id}`; {again}{on}",
+                phase = self.phase
             ),
             Failure::Stopped(finding) => {
                 finding.hint.clone().unwrap_or_else(|| format!("put right what it names, {again}{on}"))

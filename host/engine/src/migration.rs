@@ -24,6 +24,8 @@ pub struct Settings {
     pub who: String,
     /// for tests: gates compare against a clock that is this much ahead
     pub clock_ahead: Duration,
+    /// for tests: where the files of a machine begin that rehome itself reads and writes there, old and new; "" otherwise
+    pub roots: [PathBuf; 2],
 }
 
 /// A plan with its lock and its state.
@@ -38,7 +40,8 @@ impl Settings {
     /// Those of this process; `REHOME_CLOCK_AHEAD` (seconds, for tests) moves the clock.
     pub fn of_process() -> Settings {
         let ahead = std::env::var("REHOME_CLOCK_AHEAD").ok().and_then(|text| text.parse().ok()).unwrap_or_default();
-        Settings { places: Places::of_process(), who: crate::who::who(), clock_ahead: Duration::from_secs(ahead) }
+        let (places, clock_ahead) = (Places::of_process(), Duration::from_secs(ahead));
+        Settings { places, who: crate::who::who(), clock_ahead, roots: Default::default() }
     }
 }
 

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::outcome::Question;
 use crate::state::Holder;
-use crate::status::{PhaseStanding, PhaseStatus};
+use crate::status::{OpenEffect, PhaseStanding, PhaseStatus};
 use crate::to_undo::UndoProgress;
 
 /// What is safe to do now.
@@ -23,7 +23,13 @@ impl Next {
 }
 
 /// `now`: UTC, seconds since 1970.
-pub(crate) fn next(phases: &[PhaseStatus], undo: Option<UndoProgress>, holder: Option<&Holder>, now: u64) -> Next {
+pub(crate) fn next(
+    phases: &[PhaseStatus],
+    open: &[OpenEffect],
+    undo: Option<UndoProgress>,
+    holder: Option<&Holder>,
+    now: u64,
+) -> Next {
     if let Some(holder) = holder {
         return Next::say(
             format!("{} is at work here (`rehome {}`, process {})", holder.who, holder.verb, holder.pid),
@@ -32,6 +38,9 @@ pub(crate) fn next(phases: &[PhaseStatus], undo: Option<UndoProgress>, holder: O
     }
     if phases.iter().any(|phase| !phase.approved) {
         return Next::say("read what the phases ask for, and grant it", &["rehome approve"]);
+    }
+    if let Some(asked) = phases.iter().find_map(|phase| asked(phase, open)) {
+        return asked;
     }
     if let Some(undo) = undo {
         return of_undo(phases, undo, now);
@@ -69,6 +78,21 @@ pub(crate) fn next(phases: &[PhaseStatus], undo: Option<UndoProgress>, holder: O
         }
         _ => Next::say(format!("phase `{id}` is next"), &["rehome preview", "rehome apply"]),
     }
+}
+
+/// A phase that has looked, and could not tell how an effect ended: only the operator can.
+fn asked(phase: &PhaseStatus, open: &[OpenEffect]) -> Option<Next> {
+    let failed = matches!(phase.standing, PhaseStanding::Failed { .. } | PhaseStanding::Undoing { said: Some(_), .. });
+    let effect = open.iter().find(|effect| failed && effect.phase == phase.phase)?;
+    let text = format!(
+        "phase `{}` could not tell whether `{}`{} happened: look there, then say so, and `{}` goes on",
+        phase.phase,
+        effect.request,
+        effect.side.map(|side| format!(" on {side}")).unwrap_or_default(),
+        effect.verb
+    );
+    let [did, did_not] = &effect.commands;
+    Some(Next::say(text, &[did, did_not, &format!("rehome {}", effect.verb)]))
 }
 
 /// While an undo has not ended, nothing else is safe.

@@ -104,7 +104,7 @@ impl State {
         Ok(())
     }
 
-    fn cannot(&self, error: &std::io::Error) -> StateError {
+    pub(crate) fn cannot(&self, error: &std::io::Error) -> StateError {
         self.refuse(&error.to_string(), None)
     }
 

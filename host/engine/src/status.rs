@@ -11,6 +11,7 @@ use crate::migration::Migration;
 pub use crate::next::Next;
 use crate::next::next;
 use crate::outcome::Question;
+use crate::sides::{SIDES, Working, at};
 use crate::state::Holder;
 use crate::to_undo::{UndoProgress, progress};
 
@@ -27,6 +28,8 @@ pub struct Status {
     pub phases: Vec<PhaseStatus>,
     /// who is at work on it now
     pub holder: Option<Holder>,
+    /// what the state knows of the migration's claim on the sides
+    pub claim: Option<ClaimStatus>,
     /// `once` effects whose end nobody saw
     pub open: Vec<OpenEffect>,
     /// phases that ran, and that the plan does not have any more
@@ -35,6 +38,21 @@ pub struct Status {
     pub undo: Option<UndoProgress>,
     /// what is safe to do now
     pub next: Next,
+}
+
+/// What the state knows of the migration's claim on the sides. How the sides' records stand only they know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ClaimStatus {
+    /// the migration's id: the name of its record in /var/lib/rehome on both sides
+    pub migration: String,
+    /// how often it was taken over, and one
+    pub epoch: u64,
+    /// the sides that have a record of it
+    pub sides: Vec<SideName>,
+    /// a verb that claimed the sides and has not let go of them
+    pub working: Option<Working>,
+    /// nobody is at it: it was killed, or a side could not be reached any more
+    pub stale: bool,
 }
 
 /// How a phase stands.
@@ -92,7 +110,7 @@ pub enum PhaseStanding {
 }
 
 /// A `once` effect whose end nobody saw.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct OpenEffect {
     /// the effect's number in the journal
     pub id: u64,
@@ -102,8 +120,16 @@ pub struct OpenEffect {
     pub request: String,
     /// where
     pub side: Option<SideName>,
+    /// under which verb
+    pub verb: Verb,
+    /// what filled its holes: JSON
+    pub values: String,
+    /// what is known of how it went
+    pub known: Option<String>,
     /// UTC, milliseconds since 1970
     pub begun_at: u64,
+    /// what to type if it happened, and if it did not
+    pub commands: [String; 2],
 }
 
 impl Migration {
@@ -115,6 +141,10 @@ impl Migration {
         let lock = Lock::read(&self.lock_path())?;
         let journal = self.state.journal_if_there().await?;
         let holder = self.state.holder();
+        let claim = match &journal {
+            Some(journal) => self.claim_status(journal, holder.is_some()).await?,
+            None => None,
+        };
         let (runs, open, undo) = match &journal {
             Some(journal) => {
                 let (runs, undo) = (journal.runs().await?, journal.open_undo().await?);
@@ -152,10 +182,19 @@ impl Migration {
             }
         }
         // While somebody is at work, an effect that has begun is simply under way.
-        let open = if at_work { vec![] } else { open.iter().map(open_effect).collect() };
-        let next = next(&phases, undo, holder.as_ref(), self.clock.now());
+        let open = if at_work { vec![] } else { open_effects(&open) };
+        let next = next(&phases, &open, undo, holder.as_ref(), self.clock.now());
         let (old, new) = (self.plan.old.target.to_string(), self.plan.new.target.to_string());
-        Ok(Status { name: self.plan.name.clone(), old, new, phases, holder, open, left_over, undo, next })
+        Ok(Status { name: self.plan.name.clone(), old, new, phases, holder, claim, open, left_over, undo, next })
+    }
+
+    async fn claim_status(&self, journal: &Journal, held: bool) -> Result<Option<ClaimStatus>, Error> {
+        let known = self.known(journal).await?;
+        let sides: Vec<SideName> = SIDES.into_iter().filter(|side| known.left[at(*side)].is_some()).collect();
+        let stale = known.working.is_some() && !held;
+        let begun = known.working.is_some() || !sides.is_empty();
+        let (migration, epoch, working) = (known.id, known.epoch, known.working);
+        Ok(begun.then_some(ClaimStatus { migration, epoch, sides, working, stale }))
     }
 }
 
@@ -189,12 +228,38 @@ async fn waiting(journal: &Journal, run: &Run) -> Result<PhaseStanding, Error> {
     })
 }
 
-fn open_effect(effect: &Effect) -> OpenEffect {
-    OpenEffect {
-        id: effect.id,
-        phase: effect.key.phase.clone(),
-        request: effect.key.request.clone(),
-        side: effect.key.side,
-        begun_at: effect.begun_at,
+/// Open effects, with what to type about each: with its number where a phase has several.
+pub(crate) fn open_effects(effects: &[Effect]) -> Vec<OpenEffect> {
+    let several = |effect: &Effect| effects.iter().filter(|other| other.key.phase == effect.key.phase).count() > 1;
+    let open = |effect: &Effect| {
+        let mut open = OpenEffect {
+            id: effect.id,
+            phase: effect.key.phase.clone(),
+            request: effect.key.request.clone(),
+            side: effect.key.side,
+            verb: effect.key.verb,
+            values: effect.key.values.clone(),
+            known: effect.failure.clone(),
+            begun_at: effect.begun_at,
+            commands: Default::default(),
+        };
+        open.commands = ["did", "did-not"].map(|word| open.command(word, several(effect)));
+        open
+    };
+    effects.iter().map(open).collect()
+}
+
+impl OpenEffect {
+    /// What to type: "rehome resolve mail did 17".
+    pub fn command(&self, word: &str, with_number: bool) -> String {
+        let number = if with_number { format!(" {}", self.id) } else { String::new() };
+        format!("rehome resolve {} {word}{number}", self.phase)
+    }
+
+    /// "effect 17: `exec.delete` on old, for [\"4F2A\"]".
+    pub fn told(&self) -> String {
+        let side = self.side.map(|side| format!(" on {side}")).unwrap_or_default();
+        let values = if self.values == "[]" { String::new() } else { format!(", for {}", self.values) };
+        format!("effect {}: `{}`{side}{values}", self.id, self.request)
     }
 }

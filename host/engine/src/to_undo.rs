@@ -14,6 +14,8 @@ use crate::plan::PhasePlan;
 pub struct Scope {
     /// no phase of an earlier stage; none: as an undo that is under way was begun, else everything
     pub down_to: Option<Stage>,
+    /// whoever else is at work on the sides is not any more
+    pub take_over: bool,
 }
 
 /// What `undo` would do.

@@ -40,7 +40,7 @@ impl Migration {
         sink: Arc<dyn Sink>,
         cancel: Cancel,
     ) -> Result<Undone, Error> {
-        let work = self.begin(Verb::Undo, loader, sink, cancel).await?;
+        let work = self.begin_claiming(Verb::Undo, scope.take_over, loader, sink, cancel).await?;
         let result = work.undo(scope).await;
         work.close().await;
         result
@@ -119,6 +119,11 @@ impl Migration {
     }
 }
 
+/// Whether a later run of the phase says how it stands.
+fn superseded(runs: &[Run], run: &Run) -> bool {
+    runs.iter().any(|later| later.phase == run.phase && later.run > run.run)
+}
+
 impl Work {
     async fn undo(&self, scope: &Scope) -> Result<Undone, Error> {
         let runs: Vec<Run> = self.phases.iter().filter_map(|ready| ready.last.clone()).collect();
@@ -143,7 +148,11 @@ impl Work {
             let begun = ready.last.as_ref().is_some_and(|run| run.state != RunState::Undone);
             begun && !undone.iter().any(|id| id == ready.id())
         });
-        let left = left.map(|ready| ready.id().to_string()).collect();
+        let left: Vec<String> = left.map(|ready| ready.id().to_string()).collect();
+        let every_run = self.journal.runs().await?;
+        if every_run.iter().all(|run| run.state == RunState::Undone || superseded(&every_run, run)) {
+            self.nothing_is_left();
+        }
         Ok(Undone::Finished { undone, left })
     }
 
@@ -165,6 +174,7 @@ impl Work {
     }
 
     async fn undo_phase(&self, ready: &Ready, run: u32) -> Result<Back, Error> {
+        self.hold().await?;
         let id = ready.id();
         let former = ready.last.clone();
         let mark = |state, text: Option<String>| async move {

@@ -1,13 +1,16 @@
-//! One verb at work: the lock is held, the journal open, the grants compared, components loaded, sides connected. The only
-//! place that calls a component. Invariant: no call before every phase is approved as it is.
+//! One verb at work: the lock is held, the journal open and whole, the grants compared, components loaded, sides connected and,
+//! for a verb that changes something, claimed. The only place that calls a component. Invariant: no call before every phase
+//! is approved as it is; no phase begins on a side that is not ours.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rehome_gatekeeper::journal::{Run, RunState};
 use rehome_gatekeeper::types::{Answer, Context, Failure, Gate, SideName, Verb};
 use rehome_gatekeeper::{CallError, Clock, Component, Host, Journal, Scope, Session};
+use rehome_remote::Side;
 
 use crate::approval::Approval;
 use crate::cancel::Cancel;
@@ -17,6 +20,7 @@ use crate::failed::PhaseFailed;
 use crate::gate::{self, OtherGate};
 use crate::migration::Migration;
 use crate::phases::{Loader, Phase};
+use crate::sides::{Claim, Claimant, Known, machines_fit};
 use crate::state::{Guard, Holder};
 
 /// How long connections may take to end.
@@ -25,6 +29,8 @@ const CLOSING: Duration = Duration::from_secs(10);
 /// Everything a verb needs to call phases.
 pub(crate) struct Work {
     _guard: Guard,
+    /// on the sides that are machines, for a verb that changes something
+    claim: Option<Arc<Claim>>,
     host: Arc<Host>,
     pub(crate) journal: Arc<Journal>,
     pub(crate) phases: Vec<Ready>,
@@ -33,6 +39,8 @@ pub(crate) struct Work {
     /// what the operator typed
     verb: Verb,
     cancel: Cancel,
+    /// the migration stands where it began: it leaves nothing on the sides
+    nothing_left: AtomicBool,
 }
 
 /// A phase that can be called.
@@ -73,10 +81,22 @@ impl Ready {
 }
 
 impl Migration {
-    /// Sets everything up for `verb`, up to connected sides.
+    /// Sets everything up for a verb that only reads, up to connected sides.
     pub(crate) async fn begin(
         &self,
         verb: Verb,
+        loader: Arc<dyn Loader>,
+        sink: Arc<dyn Sink>,
+        cancel: Cancel,
+    ) -> Result<Work, Error> {
+        self.begin_claiming(verb, false, loader, sink, cancel).await
+    }
+
+    /// Sets everything up for `verb`, up to connected sides, claimed if the verb changes something.
+    pub(crate) async fn begin_claiming(
+        &self,
+        verb: Verb,
+        take_over: bool,
         loader: Arc<dyn Loader>,
         sink: Arc<dyn Sink>,
         cancel: Cancel,
@@ -95,8 +115,10 @@ impl Migration {
             verb: verb.to_string(),
         };
         let guard = self.state.lock(&holder).await?;
-        let journal = Arc::new(self.state.journal().await?);
-        let runs = journal.runs().await?;
+        let (journal, known, runs) = match self.whole_journal().await {
+            Err(Error::Journal(error)) if error.damaged => return Err(self.damaged(&error).await),
+            opened => opened?,
+        };
         let loaded = load(approval.phases.iter().map(|asking| &asking.phase), &loader, &sink).await;
         let components = match loaded {
             Ok(components) => components,
@@ -122,8 +144,10 @@ impl Migration {
             self.clock.clone(),
             (self.state.folder(), self.plan.services.clone()),
         );
-        let work = Work { _guard: guard, host, journal, phases, sink, clock: self.clock.clone(), verb, cancel };
-        match work.connect(&gates).await {
+        let (clock, nothing_left) = (self.clock.clone(), AtomicBool::new(false));
+        let mut work =
+            Work { _guard: guard, claim: None, host, journal, phases, sink, clock, verb, cancel, nothing_left };
+        match self.claimed(&mut work, known, take_over, &gates).await {
             Ok(()) => Ok(work),
             Err(error) => {
                 work.close().await;
@@ -134,6 +158,32 @@ impl Migration {
 }
 
 impl Migration {
+    /// The journal, with what it knows of itself, once it is found to be what was written.
+    async fn whole_journal(&self) -> Result<(Arc<Journal>, Known, Vec<Run>), Error> {
+        let journal = self.state.journal().await?;
+        let known = self.known(&journal).await?;
+        // Whoever let go of the sides had closed it.
+        journal.check(known.working.is_some()).await?;
+        let runs = journal.runs().await?;
+        Ok((Arc::new(journal), known, runs))
+    }
+
+    /// Connects the sides, sees that they are the ones, and claims them if the verb changes something.
+    async fn claimed(&self, work: &mut Work, known: Known, take_over: bool, gates: &[String; 2]) -> Result<(), Error> {
+        let [old, new] = work.connect(gates).await?;
+        let machines = self.look_at(&old, &new).await?;
+        machines_fit(&machines, &known)?;
+        if work.verb.only_reads() || machines.is_empty() {
+            return Ok(());
+        }
+        let claimant = Claimant { who: &self.settings.who, verb: work.verb, clock: &self.clock, take_over };
+        let claim = Arc::new(Claim::take(machines, known, work.journal.clone(), &claimant).await?);
+        work.sink.event(Event::Claimed { epoch: claim.epoch(), took_over: take_over });
+        work.host.fence(claim.clone());
+        work.claim = Some(claim);
+        Ok(())
+    }
+
     fn approved(&self, loader: &dyn Loader) -> Result<Approval, Error> {
         let approval = self.approval(loader)?;
         approval.require()?;
@@ -181,7 +231,7 @@ async fn load(
 
 impl Work {
     /// Both sides, before anything: an unreachable host or a wrong host key is one clear error.
-    async fn connect(&self, gates: &[String; 2]) -> Result<(), Error> {
+    async fn connect(&self, gates: &[String; 2]) -> Result<[Side; 2], Error> {
         let both = async { tokio::join!(self.host.connect(SideName::Old), self.host.connect(SideName::New)) };
         let (old, new) = tokio::select! {
             both = both => both,
@@ -190,14 +240,28 @@ impl Work {
                 return Err(Interrupted { phase: None, state: vec![], hint }.into());
             }
         };
-        for ((side, connected), gate) in [(SideName::Old, old), (SideName::New, new)].into_iter().zip(gates) {
+        let connected = |side, connected: Result<Side, _>, gate: &String| -> Result<Side, Error> {
             let connected = connected.map_err(|source| SideError { side, source })?;
             if connected.gate().is_some_and(|found| found != gate) {
                 return Err(OtherGate { side }.into());
             }
             self.sink.event(Event::Connected { side, name: self.host.name(side) });
+            Ok(connected)
+        };
+        Ok([connected(SideName::Old, old, &gates[0])?, connected(SideName::New, new, &gates[1])?])
+    }
+
+    /// Before a phase changes anything: whether the sides are still ours.
+    pub(crate) async fn hold(&self) -> Result<(), Error> {
+        match &self.claim {
+            Some(claim) => claim.renew(Duration::ZERO).await,
+            None => Ok(()),
         }
-        Ok(())
+    }
+
+    /// The migration stands where it began: with this verb its records go, too.
+    pub(crate) fn nothing_is_left(&self) {
+        self.nothing_left.store(true, Ordering::Relaxed);
     }
 
     /// Calls a phase. Events say when it began and ended.
@@ -251,10 +315,13 @@ impl Work {
         Interrupted { phase: Some(ready.id().to_string()), state: vec!["nothing was changed".into()], hint }.into()
     }
 
-    /// Writes what was only noted, and ends the connections.
+    /// Writes what was only noted, lets go of the sides, and ends the connections.
     pub(crate) async fn close(&self) {
         if let Err(error) = self.journal.flush().await {
             tracing::warn!(%error, "the last reads were not recorded");
+        }
+        if let Some(claim) = &self.claim {
+            claim.let_go(self.nothing_left.load(Ordering::Relaxed)).await;
         }
         if tokio::time::timeout(CLOSING, self.host.close()).await.is_err() {
             tracing::warn!("the connections did not end in time");

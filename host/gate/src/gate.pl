@@ -10,7 +10,7 @@ use POSIX ();
 my $SELF = '@SELF@';
 my $STATE = '@STATE@';
 my $DIGEST = '@DIGEST@';
-my ($WRAPPER, $HOLD, $WHO, $END, $SOCKET, $RELAY, $AGENT) = (@PROGRAMS@);
+my ($WRAPPER, $HOLD, $WHO, $END, $SOCKET, $RELAY, $AGENT, $RECORD) = (@PROGRAMS@);
 # {id, words => [literal or hole], input, ok, yields, kept}
 my @COMMANDS = (@COMMANDS@);
 # by root: {mode, names, scope}
@@ -232,9 +232,16 @@ sub own { # rehome's own programs; nothing where it is none of them
     if (@argv >= 5 && $argv[0] eq '/usr/bin/perl' && $argv[1] eq '-e' && $argv[3] eq '--') {
         my ($program, @rest) = @argv[2, 4 .. $#argv];
         return agent(@rest) if $program eq $AGENT && @rest == 3;
+        return @argv if $program eq $RECORD && is_record(@rest);
         return ($SELF, 'relay', @rest) if $program eq $RELAY && (@rest == 1 && $SOCKETS{ $rest[0] } || is_redis(@rest));
     }
     return;
+}
+sub is_record { # whose the side is: read, or one record replaced
+    my ($root, $what, $id, $text) = @_;
+    return 0 if @_ < 2 || $root ne '';
+    return @_ == 2 if $what eq 'look';
+    return @_ == 4 && $what eq 'swap' && $id =~ /\A[0-9a-f]{32}\z/ && length $text <= 65536;
 }
 sub is_redis {
     my ($where, $port) = @_;

@@ -30,8 +30,16 @@ pub struct Gate {
 
 /// The program for what is granted, installed at `program`, with its state in `state`: absolute paths.
 pub fn gate(grants: &Grants, program: &str, state: &str) -> Gate {
-    let programs =
-        [&remote::wrapper(), remote::HOLD, remote::WHO, remote::END, remote::SOCKET, remote::RELAY, sync::agent()];
+    let programs = [
+        &remote::wrapper(),
+        remote::HOLD,
+        remote::WHO,
+        remote::END,
+        remote::SOCKET,
+        remote::RELAY,
+        sync::agent(),
+        remote::RECORD,
+    ];
     let pieces = [
         ("@SELF@", perl::escaped(program)),
         ("@STATE@", perl::escaped(state)),

@@ -406,3 +406,24 @@ fn of_redis_only_keys_of_granted_patterns_are_read() {
     // As people type it.
     assert_eq!(arrives(b"FLUSHALL\r\n"), b"");
 }
+
+#[test]
+fn records_of_whose_a_side_is_pass_and_nothing_else_by_that_program() {
+    let here = Here::new();
+    let perl = ["/usr/bin/perl", "-e", programs::RECORD, "--"];
+    let printed = here.passes(&[&perl[..], &["", "look"]].concat());
+    assert!(printed.starts_with("seen\nmachine "), "{printed}");
+    let (id, long) = ("a".repeat(32), "x".repeat(65_537));
+    for rest in [
+        &["/tmp", "look"][..],
+        &["", "look", "more"],
+        &["", "swap", "../../etc/passwd", "x"],
+        &["", "swap", &id],
+        &["", "swap", &id, "x", "more"],
+        &["", "swap", &id, &long],
+        &["", "drop", &id, "x"],
+        &[""],
+    ] {
+        here.is_refused(&[&perl[..], rest].concat());
+    }
+}

@@ -1,5 +1,6 @@
 //! The door. A session is one call of one phase; each capability's function comes through `pass` (requests) or `free`
-//! (clock, report, recall: nothing leaves the host). Invariant: no `Permit`, no side; no permit before the intent is durable.
+//! (clock, report, recall: nothing leaves the host). Invariant: no `Permit`, no side; no permit for an effect before its intent
+//! is durable and the fence has held.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -60,7 +61,7 @@ pub(crate) struct Call<'a> {
 /// Leave to reach the sides for one request. Only the door makes one.
 pub(crate) struct Permit {
     host: Arc<Host>,
-    /// set when a side could not be reached at all: then nothing was begun there
+    /// set when a side could not be reached at all, or was not ours any more: then nothing was begun there
     unreached: Arc<AtomicBool>,
 }
 
@@ -178,7 +179,14 @@ impl Session {
             effect => Some(self.journaled(self.host.journal.intent(&key, effect.as_str()).await)?),
         };
         let unreached = Arc::new(AtomicBool::new(false));
-        let mut result = act(Permit { host: self.host.clone(), unreached: unreached.clone() }).await;
+        let held = if id.is_some() { self.host.hold(effect).await } else { Ok(()) };
+        let mut result = match held {
+            Ok(()) => act(Permit { host: self.host.clone(), unreached: unreached.clone() }).await,
+            Err(failure) => {
+                unreached.store(true, Ordering::Relaxed);
+                Err(failure)
+            }
+        };
         let ended = Event::Ended {
             phase: self.scope.phase.clone(),
             request: call.request.to_string(),

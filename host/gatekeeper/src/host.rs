@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rehome_remote::{Options, Side, Target};
 use rehome_sync::Tree;
@@ -11,6 +11,7 @@ use tokio::sync::Mutex;
 
 use crate::clock::Clock;
 use crate::door::Permit;
+use crate::fence::{Fence, age};
 use crate::journal::{Journal, JournalError};
 use crate::services::Services;
 use crate::types::{Effect, Failure, Level, SideName, Verb};
@@ -150,6 +151,7 @@ pub struct Host {
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) clock: Arc<Clock>,
     pub(crate) services: Services,
+    fence: OnceLock<Arc<dyn Fence>>,
     state: PathBuf,
     trees: Mutex<HashMap<(SideName, PathBuf), Arc<Tree>>>,
 }
@@ -188,6 +190,7 @@ impl Host {
             observer,
             clock,
             services,
+            fence: OnceLock::new(),
             state: state.to_path_buf(),
             trees: Mutex::new(HashMap::new()),
         })
@@ -207,6 +210,20 @@ impl Host {
         let connected = Side::connect(&reached.spec.target, &reached.spec.options).await?;
         *guard = Some(connected.clone());
         Ok(connected)
+    }
+
+    /// Puts up a fence, once: from now on no effect begins without it.
+    pub fn fence(&self, fence: Arc<dyn Fence>) {
+        // The first one stays.
+        let _ = self.fence.set(fence);
+    }
+
+    /// Whether the sides are still ours to change.
+    pub(crate) async fn hold(&self, effect: Effect) -> Result<(), Failure> {
+        match self.fence.get() {
+            Some(fence) => fence.hold(age(effect)).await,
+            None => Ok(()),
+        }
     }
 
     /// What messages call a side: `new (root@new.example.org)`.

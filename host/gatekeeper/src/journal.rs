@@ -14,13 +14,17 @@ use tokio::sync::{Mutex, MutexGuard};
 use crate::types::{SideName, Stage, Verb};
 
 mod effects;
+mod identity;
 mod kept;
 mod leaves;
 mod questions;
 mod runs;
+mod salvage;
 mod schema;
 mod undos;
+mod whole;
 
+pub use salvage::{Rebuild, Salvaged};
 pub use undos::{Irreversible, Undo};
 
 /// The journal of one migration.
@@ -37,6 +41,8 @@ pub struct Journal {
 pub struct JournalError {
     path: PathBuf,
     what: String,
+    /// its file is not what SQLite wrote: nothing in it can be relied on
+    pub damaged: bool,
 }
 
 /// How an effect stands.
@@ -163,7 +169,7 @@ impl Journal {
     /// Opens the journal in `folder`, or makes one. `folder` must exist.
     pub async fn open(folder: &Path) -> Result<Journal, JournalError> {
         let path = folder.join("journal.db");
-        let failed = |error: sqlx::Error| JournalError { path: path.clone(), what: error.to_string() };
+        let failed = |error: sqlx::Error| JournalError::of(&path, &error);
         let mut connection = SqliteConnectOptions::new()
             .filename(&path)
             .create_if_missing(true)
@@ -175,12 +181,15 @@ impl Journal {
             .connect()
             .await
             .map_err(failed)?;
-        schema::make(&mut connection).await.map_err(|what| JournalError { path: path.clone(), what })?;
+        schema::make(&mut connection).await.map_err(|why| match why {
+            schema::Unmade::Sqlite(error) => failed(error),
+            schema::Unmade::Later(what) => JournalError { path: path.clone(), what, damaged: false },
+        })?;
         Ok(Journal { path, connection: Mutex::new(connection), notes: StdMutex::new(Vec::new()) })
     }
 
     fn failed(&self, error: sqlx::Error) -> JournalError {
-        JournalError { path: self.path.clone(), what: error.to_string() }
+        JournalError::of(&self.path, &error)
     }
 
     /// Where it lies.

@@ -7,6 +7,7 @@ pub mod component;
 mod dns;
 mod door;
 mod exec;
+mod fence;
 mod files;
 mod holes;
 mod host;
@@ -28,6 +29,7 @@ pub mod fuzzing {
 pub use clock::Clock;
 pub use component::{CallError, Component};
 pub use door::{Scope, Session};
+pub use fence::Fence;
 pub use host::{Account, DatabasePlace, Event, Host, HostError, Observer, RedisDoor, RedisPlace, SideSpec};
 pub use journal::{Journal, JournalError};
 pub use services::{DNS_PORT, DnsSpec, Services};

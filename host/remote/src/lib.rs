@@ -40,6 +40,9 @@ pub mod programs {
     pub use crate::relay::PERL as RELAY;
     pub use crate::wrapper::{END_SCRIPT as END, PATH};
 
+    /// `/usr/bin/perl -e RECORD -- ROOT WORD…`: keeps small records in /var/lib/rehome; what they say is their writer's matter.
+    pub const RECORD: &str = include_str!("record.pl");
+
     /// `/bin/sh -c WRAPPER rehome TOKEN HOME COMMAND…`: around every command.
     pub fn wrapper() -> String {
         crate::wrapper::script()

@@ -9,7 +9,7 @@ use rehome_tests::oracle::disk::{Disk, disk};
 use rehome_tests::oracle::same;
 use std::time::{Duration, Instant};
 
-use super::{ASIDE, OWN, TREE, all, mail, obeyed, plan, put, safely};
+use super::{ASIDE, OWN, RECORDS, TREE, all, mail, obeyed, plan, put, safely};
 use crate::rehome::{Ran, Reach, Rehome};
 
 pub(super) fn tests() -> Vec<Trial> {
@@ -157,7 +157,7 @@ impl Liar<'_> {
 
 /// Everything but the granted tree, and what rehome keeps where it runs.
 fn disks(lab: &Lab) -> Result<[Disk; 2]> {
-    let disks = [disk(lab.new(), &[TREE, ASIDE])?, disk(lab.third(), &OWN)?];
+    let disks = [disk(lab.new(), &[TREE, ASIDE, RECORDS])?, disk(lab.third(), &OWN)?];
     ensure!(disks.iter().all(|disk| disk.count() > 10_000), "not whole disks: {:?}", disks.each_ref().map(Disk::count));
     Ok(disks)
 }

@@ -8,7 +8,7 @@ use rehome_tests::oracle::disk::disk;
 use rehome_tests::oracle::same;
 use rehome_tests::{harness, lab_tests};
 
-use super::{ASIDE, TREE, mail, plan, put, safely};
+use super::{ASIDE, RECORDS, TREE, mail, plan, put, safely};
 use crate::rehome::{Reach, Rehome};
 
 pub(super) fn tests() -> Vec<Trial> {
@@ -76,13 +76,13 @@ fn links_that_are_swapped_in_on_both_sides_lead_nowhere() -> Result<()> {
     rehome.approve()?;
     rehome.expect(0, &["check"])?;
     // What the swapping itself moves is not rehome's.
-    let besides = ["/root/rehome", ASIDE, "/var/swap", TREE];
+    let besides = ["/root/rehome", RECORDS, ASIDE, "/var/swap", TREE];
     lab.new().sh(&format!("mkdir -m 700 {ASIDE} /var/swap"))?;
     let before = disk(lab.new(), &besides)?;
     ensure!(before.count() > 10_000, "not a whole disk: {}", before.count());
     // From the beginning each time, so that all is read again. Whether a pass succeeds does not matter here.
     let pass = || -> Result<()> {
-        rehome.forget()?;
+        rehome.forget(&[lab.old(), lab.new()])?;
         rehome.approve()?;
         safely(&rehome, &["apply"]).map(drop)
     };
@@ -110,7 +110,7 @@ fn links_that_are_swapped_in_on_both_sides_lead_nowhere() -> Result<()> {
     same("new outside of the granted tree", &before.diff(&disk(lab.new(), &besides)?))?;
     a_writer_is_led_astray(lab.new())?;
 
-    rehome.forget()?;
+    rehome.forget(&[lab.old(), lab.new()])?;
     rehome.approve()?;
     rehome.expect(0, &["apply"])?;
     let files = format!("cd {TREE} && find . -type f ! -path './*/sieve/[1-9]' -exec sha256sum {{}} + | sort");

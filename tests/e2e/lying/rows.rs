@@ -9,7 +9,7 @@ use rehome_tests::oracle::database;
 use rehome_tests::oracle::disk::disk;
 use rehome_tests::oracle::same;
 
-use super::{OWN, all, safely};
+use super::{OWN, RECORDS, all, safely};
 use crate::rehome::{Reach, Rehome, mail_only, up_to};
 use crate::webmail::{self, sql};
 
@@ -101,8 +101,8 @@ fn rows_and_definitions_that_hold_commands_arrive_and_run_nothing() -> Result<()
     rehome.approve()?;
     let first = database::dump(lab.new(), "roundcube")?;
     safely(&rehome, &["check"])?;
-    let besides = OWN;
-    let before = [disk(lab.old(), &[])?, disk(lab.new(), &besides)?];
+    let besides = [&OWN[..], &[RECORDS]].concat();
+    let before = [disk(lab.old(), &[RECORDS])?, disk(lab.new(), &besides)?];
     let ran = safely(&rehome, &["apply", "-vv"])?;
     ensure!(ran.status == Some(5), "{:?}: {}", ran.status, all(&ran));
     for words in
@@ -127,7 +127,7 @@ fn rows_and_definitions_that_hold_commands_arrive_and_run_nothing() -> Result<()
     safely(&rehome, &["undo", "--yes"])?;
     same("webmail on new after undo", &database::diff(&first, &database::dump(lab.new(), "roundcube")?))?;
     for (what, (before, after)) in
-        ["old", "new"].iter().zip(before.iter().zip([disk(lab.old(), &[])?, disk(lab.new(), &besides)?]))
+        ["old", "new"].iter().zip(before.iter().zip([disk(lab.old(), &[RECORDS])?, disk(lab.new(), &besides)?]))
     {
         same(what, &before.diff(&after))?;
     }

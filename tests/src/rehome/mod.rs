@@ -186,11 +186,14 @@ impl<'lab> Rehome<'lab> {
         format!("cd {FOLDER} && REHOME_CLOCK_AHEAD={} exec ./rehome \"$@\"", self.ahead.get())
     }
 
-    /// Forgets the migration, so that another one can begin: its journal and what was approved.
+    /// Forgets the migration, so that another one can begin: its journal, what was approved, and its records on the sides.
     ///
     /// # Errors
     /// Something of it cannot be removed.
-    pub fn forget(&self) -> Result<()> {
+    pub fn forget(&self, sides: &[&Machine]) -> Result<()> {
+        for side in sides {
+            side.sh("rm -rf /var/lib/rehome")?;
+        }
         self.machine.sh(&format!("cd {FOLDER} && rm -rf .rehome plan.lock")).map(drop)
     }
 

@@ -10,7 +10,7 @@ use crate::ui::{Text, Ui, findings, words};
 /// What happens is shown as it does; how it ended, as exit code too.
 pub async fn run(ui: &Ui, global: &Global, args: &Apply) -> Result<Exit, Error> {
     let migration = super::migration(global)?;
-    let scope = ApplyScope { until: args.until, again: args.again.clone() };
+    let scope = ApplyScope { until: args.until, again: args.again.clone(), take_over: args.take_over };
     let applied = migration.apply(&scope, super::loader(ui, &migration), ui.sink(), listen(ui)).await?;
     Ok(show(ui, applied))
 }

@@ -9,6 +9,7 @@ pub mod gate;
 pub mod phase;
 pub mod preview;
 pub mod requests;
+pub mod resolve;
 pub mod status;
 pub mod undo;
 pub mod verify;

@@ -35,20 +35,28 @@ fn show(ui: &Ui, status: &Status) {
     }
     ui.gap();
     for effect in &status.open {
-        let side = effect.side.map(|side| format!(" on {side}")).unwrap_or_default();
-        let text = format!(
-            "phase `{}` began `{}`{side} at {}, and nobody saw how it ended",
-            effect.phase,
-            effect.request,
-            words::moment(effect.begun_at / 1000)
-        );
-        ui.out(Text::red("unknown: ").plain(text).at(0).hang(9));
+        super::resolve::show(ui, effect);
     }
     if !status.left_over.is_empty() {
         let text = format!("in the journal, and not in the plan any more: {}", words::list(&status.left_over));
         ui.out(Text::yellow("note: ").plain(text).at(0).hang(6));
     }
+    claim(ui, status);
     to_do(ui, &status.next);
+}
+
+/// A claim that nobody has let go of.
+fn claim(ui: &Ui, status: &Status) {
+    let Some(claim) = status.claim.as_ref().filter(|claim| claim.stale) else { return };
+    let Some(working) = &claim.working else { return };
+    let text = format!(
+        "`rehome {}` of {} began at {}, and did not come to its end: the sides still count as at work for this migration; \
+         this state goes on with it",
+        working.verb,
+        working.who,
+        words::moment(working.since)
+    );
+    ui.out(Text::yellow("note: ").plain(text).at(0).hang(6));
 }
 
 fn to_do(ui: &Ui, next: &Next) {

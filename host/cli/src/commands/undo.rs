@@ -16,7 +16,7 @@ pub async fn run(ui: &Ui, global: &Global, args: &Undo) -> Result<Exit, Error> {
     if let Some(phase) = &args.by_hand {
         return by_hand(ui, &migration, phase).await;
     }
-    let scope = UndoScope { down_to: args.down_to };
+    let scope = UndoScope { down_to: args.down_to, take_over: args.take_over };
     let plan = migration.to_undo(&scope).await?;
     ui.event(&serde_json::json!({ "event": "to-undo", "plan": plan }));
     if plan.phases.is_empty() {

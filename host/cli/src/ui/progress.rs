@@ -121,6 +121,9 @@ impl Progress {
         match event {
             Event::Loading { component, .. } if self.ui.verbose() => self.say_dim(&format!("component {component}")),
             Event::Connected { name, .. } if self.ui.verbose() => self.say_dim(&format!("connected: {name}")),
+            Event::Claimed { took_over: true, epoch } => {
+                self.ui.say(Text::yellow(format!("the sides were taken over (epoch {epoch})")).into());
+            }
             Event::PhaseBegan { phase, verb, run, resumed, .. } => {
                 if matches!(verb, Verb::Apply | Verb::Undo) {
                     let again = match verb {

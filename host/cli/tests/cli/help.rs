@@ -11,7 +11,7 @@ fn help_says_what_there_is() {
 fn each_verb_has_its_help() {
     let here = Here::new();
     let texts: Vec<String> =
-        ["approve", "check", "preview", "apply", "answer", "status", "verify", "gate", "phase", "demo"]
+        ["approve", "check", "preview", "apply", "answer", "resolve", "status", "verify", "gate", "phase", "demo"]
             .iter()
             .map(|verb| {
                 let said = here.rehome(&format!("{verb} --help"));

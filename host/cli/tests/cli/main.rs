@@ -10,4 +10,5 @@ mod help;
 mod hostile;
 mod phase;
 mod rehome;
+mod resolve;
 mod verify;

@@ -49,7 +49,7 @@ async fn phases_run_in_their_order_and_done_ones_are_left_out_next_time() {
 #[tokio::test]
 async fn until_stops_before_a_later_stage() {
     let bench = bench(Arc::default());
-    let scope = ApplyScope { until: Some(Stage::Copy), again: None };
+    let scope = ApplyScope { until: Some(Stage::Copy), ..Default::default() };
     assert_eq!(finished(bench.apply_scope(scope).await), (vec!["first".into()], vec!["second".into()]));
 }
 
@@ -91,8 +91,8 @@ async fn a_run_that_a_crash_left_begun_keeps_its_number() {
 #[tokio::test]
 async fn again_starts_a_new_run_of_that_phase_only() {
     let bench = bench(Arc::default());
-    finished(bench.apply_scope(ApplyScope { until: Some(Stage::Copy), again: None }).await);
-    let again = |phase: &str| ApplyScope { until: None, again: Some(phase.into()) };
+    finished(bench.apply_scope(ApplyScope { until: Some(Stage::Copy), ..Default::default() }).await);
+    let again = |phase: &str| ApplyScope { again: Some(phase.into()), ..Default::default() };
     assert_eq!(finished(bench.apply_scope(again("first")).await), (vec!["first".into()], vec!["second".into()]));
     assert_eq!(bench.calls().last().unwrap(), "apply first 2");
     let error = bench.apply_scope(again("second")).await.unwrap_err();
@@ -130,7 +130,7 @@ async fn a_blocker_stops_before_any_phase_has_changed_anything() {
     }
     assert!(!bench.path("new/data/note").exists());
     // A stage before the blocker can still be done.
-    finished(bench.apply_scope(ApplyScope { until: Some(Stage::Copy), again: None }).await);
+    finished(bench.apply_scope(ApplyScope { until: Some(Stage::Copy), ..Default::default() }).await);
 }
 
 #[tokio::test]

@@ -127,6 +127,8 @@ pub struct Bench {
     pub components: Components,
     pub heard: Arc<Heard>,
     pub ahead: Duration,
+    /// where the files of machines begin
+    pub roots: [PathBuf; 2],
 }
 
 impl Bench {
@@ -135,7 +137,8 @@ impl Bench {
         for path in ["old/data", "new/data", "components"] {
             std::fs::create_dir_all(folder.path().join(path)).unwrap();
         }
-        Bench { folder, components, heard: Arc::default(), ahead: Duration::ZERO }
+        let roots = Default::default();
+        Bench { folder, components, heard: Arc::default(), ahead: Duration::ZERO, roots }
     }
 
     pub fn component(&self, name: &str, manifest: &str) {
@@ -144,7 +147,12 @@ impl Bench {
 
     /// `phases`: id, component, stage.
     pub fn plan(&self, phases: &[(&str, &str, &str)]) {
-        let mut text = "[migration]\nname = \"a test\"\n[old]\nfolder = \"old\"\n[new]\nfolder = \"new\"\n".to_string();
+        self.plan_for("[old]\nfolder = \"old\"\n[new]\nfolder = \"new\"\n", phases);
+    }
+
+    /// The same, between other sides.
+    pub fn plan_for(&self, sides: &str, phases: &[(&str, &str, &str)]) {
+        let mut text = format!("[migration]\nname = \"a test\"\n{sides}");
         for (id, component, stage) in phases {
             text.push_str(&format!("\n[[phase]]\nid = \"{id}\"\ncomponent = \"{component}\"\nstage = \"{stage}\"\n"));
         }
@@ -156,7 +164,12 @@ impl Bench {
     }
 
     pub fn migration(&self) -> Migration {
-        let settings = Settings { places: Places::default(), who: "tester@here".into(), clock_ahead: self.ahead };
+        let settings = Settings {
+            places: Places::default(),
+            who: "tester@here".into(),
+            clock_ahead: self.ahead,
+            roots: self.roots.clone(),
+        };
         Migration::open(&self.path("plan.toml"), settings).unwrap()
     }
 

@@ -6,4 +6,6 @@ mod common;
 mod gates;
 mod plan;
 mod preview;
+mod resolve;
+mod sides;
 mod undo;

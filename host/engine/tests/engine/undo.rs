@@ -46,7 +46,7 @@ fn bench(how: fn(u32) -> Result<(), Failure>) -> Bench {
 }
 
 async fn undo(bench: &Bench, down_to: Option<Stage>) -> Result<Undone, Error> {
-    let scope = UndoScope { down_to };
+    let scope = UndoScope { down_to, take_over: false };
     bench.migration().undo(&scope, bench.loader(), bench.heard.clone(), Cancel::never()).await
 }
 
@@ -90,7 +90,7 @@ async fn a_stage_bounds_how_far_it_goes_back() {
 #[tokio::test]
 async fn a_phase_that_never_began_is_left_alone() {
     let bench = bench(|_| Ok(()));
-    let scope = rehome_engine::ApplyScope { until: Some(Stage::Prepare), again: None };
+    let scope = rehome_engine::ApplyScope { until: Some(Stage::Prepare), ..Default::default() };
     bench.apply_scope(scope).await.unwrap();
     undo(&bench, None).await.unwrap();
     assert_eq!(undo_calls(&bench), ["undo first 1"]);
@@ -169,10 +169,11 @@ async fn going_on_keeps_to_what_the_undo_was_begun_for() {
     let plan = bench.migration().to_undo(&UndoScope::default()).await.unwrap();
     assert_eq!((ids(&plan), plan.goes_on), (vec!["second"], true));
     // More than that is another undo, and a question.
-    let more = bench.migration().to_undo(&UndoScope { down_to: Some(Stage::Prepare) }).await.unwrap();
+    let more = bench.migration().to_undo(&UndoScope { down_to: Some(Stage::Prepare), take_over: false }).await.unwrap();
     assert_eq!((ids(&more), more.goes_on), (vec!["second", "first"], false));
     // Less would leave a phase half way.
-    let less = bench.migration().to_undo(&UndoScope { down_to: Some(Stage::Cutover) }).await.unwrap_err();
+    let less =
+        bench.migration().to_undo(&UndoScope { down_to: Some(Stage::Cutover), take_over: false }).await.unwrap_err();
     assert!(told(&less).contains("phase `second` of stage copy is taken back only in part"), "{}", told(&less));
 
     let Undone::Finished { undone, left } = undo(&bench, None).await.unwrap() else { panic!("it waits again") };

@@ -146,13 +146,18 @@ impl Journal {
 
     /// Says what a look has shown about an effect of `phase` that was begun or unknown. False if there is no such one.
     pub async fn settle(&self, phase: &str, id: u64, done: bool) -> Result<bool, JournalError> {
+        self.settle_by(phase, id, done, "a look has shown").await
+    }
+
+    /// The same, with who has shown it: "root@new says".
+    pub async fn settle_by(&self, phase: &str, id: u64, done: bool, by: &str) -> Result<bool, JournalError> {
         let state = if done { State::Done } else { State::Failed };
         let mut connection = self.connection().await;
         let result = sqlx::query(
             "UPDATE effect SET state = ?, failure = ?, ended_at = ? WHERE id = ? AND phase = ? AND state IN ('begun', 'unknown')",
         )
         .bind(word(&state))
-        .bind((!done).then_some("a look has shown that it did not happen"))
+        .bind((!done).then(|| format!("{by} that it did not happen")))
         .bind(now_ms() as i64)
         .bind(id as i64)
         .bind(phase)

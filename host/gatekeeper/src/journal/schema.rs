@@ -3,7 +3,7 @@
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{Connection, Row};
 
-const STEPS: [&str; 3] = [
+const STEPS: [&str; 4] = [
     "
 CREATE TABLE run (
     id INTEGER PRIMARY KEY, phase TEXT NOT NULL, run INTEGER NOT NULL, stage TEXT NOT NULL, state TEXT NOT NULL,
@@ -33,23 +33,45 @@ CREATE TABLE leaf (
     tree TEXT NOT NULL, folder BLOB NOT NULL, source TEXT, target TEXT, files INTEGER NOT NULL, PRIMARY KEY (tree, folder)
 ) STRICT, WITHOUT ROWID;
 ",
+    "
+CREATE TABLE migration (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+INSERT INTO migration (key, value) VALUES ('id', lower(hex(randomblob(16)))), ('epoch', '1');
+",
 ];
 
-/// Brings the file to the newest step; refuses one of a later rehome.
-pub(super) async fn make(connection: &mut SqliteConnection) -> Result<(), String> {
-    let said = |error: sqlx::Error| error.to_string();
-    let row = sqlx::query("PRAGMA user_version").fetch_one(&mut *connection).await.map_err(said)?;
-    let version: i64 = row.try_get(0).map_err(said)?;
+/// Why a file cannot be brought to the newest step.
+pub(super) enum Unmade {
+    Sqlite(sqlx::Error),
+    /// a later rehome wrote it
+    Later(String),
+}
+
+impl From<sqlx::Error> for Unmade {
+    fn from(error: sqlx::Error) -> Unmade {
+        Unmade::Sqlite(error)
+    }
+}
+
+/// Brings the file to the newest step; refuses one of a later rehome. Another rehome may be about to do the same.
+pub(super) async fn make(connection: &mut SqliteConnection) -> Result<(), Unmade> {
     let newest = STEPS.len() as i64;
+    if seen(connection).await? == newest {
+        return Ok(());
+    }
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    let version = seen(&mut transaction).await?;
     if version > newest {
-        return Err(format!("was written by a later rehome (step {version}, this one knows {newest}); use that one"));
+        let said = format!("was written by a later rehome (step {version}, this one knows {newest}); use that one");
+        return Err(Unmade::Later(said));
     }
-    for (at, step) in STEPS.iter().enumerate().skip(version as usize) {
-        let mut transaction = connection.begin().await.map_err(said)?;
-        sqlx::raw_sql(*step).execute(&mut *transaction).await.map_err(said)?;
-        let bump = format!("PRAGMA user_version = {}", at + 1);
-        sqlx::raw_sql(sqlx::AssertSqlSafe(bump)).execute(&mut *transaction).await.map_err(said)?;
-        transaction.commit().await.map_err(said)?;
+    for step in STEPS.iter().skip(version as usize) {
+        sqlx::raw_sql(*step).execute(&mut *transaction).await?;
     }
-    Ok(())
+    let bump = format!("PRAGMA user_version = {newest}");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(bump)).execute(&mut *transaction).await?;
+    Ok(transaction.commit().await?)
+}
+
+async fn seen(connection: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
+    sqlx::query("PRAGMA user_version").fetch_one(connection).await?.try_get(0)
 }

@@ -78,7 +78,7 @@ impl<'a> Ways<'a> {
 
     fn ours(&self) -> anyhow::Result<Measured> {
         let new = self.rehome.machine;
-        self.rehome.forget()?;
+        self.rehome.forget(&[self.world.lab.old(), new])?;
         self.rehome.approve()?;
         self.rehome.expect(5, &["apply"])?;
         // As an administrator would, shortly before; and what changed in the last two seconds is not remembered.

@@ -54,7 +54,7 @@ impl Story<'_> {
         let ui = &Ui::new(&self.global);
         let global = &self.global;
         let nothing = args::Approve { only: vec![], deny: vec![], older: vec![] };
-        let apply_all = args::Apply { until: None, again: None };
+        let apply_all = args::Apply { until: None, again: None, take_over: false };
         let look = args::Preview { exit_code: false };
 
         self.typed("rehome approve --yes");
