@@ -56,13 +56,13 @@ fn begin(machine: &Machine, user: &str, swaps: &[Swap]) -> Result<()> {
 
 /// Ends it; it was swapped often enough to mean something.
 fn end(machine: &Machine, swaps: &[Swap]) -> Result<()> {
-    for number in 0..swaps.len() {
+    for (number, Swap { folder, .. }) in swaps.iter().enumerate() {
         machine.sh(&format!("touch /tmp/mark{number}.stop"))?;
         let has_ended =
             || Ok(machine.sh(&format!("cat /tmp/mark{number} 2>/dev/null || true"))?.trim().parse::<u64>().is_ok());
         harness::eventually("the swapping ends", has_ended)?;
         let count: u64 = machine.sh(&format!("cat /tmp/mark{number}"))?.trim().parse()?;
-        ensure!(count > 1000, "{} was swapped {count} times only on {}", swaps[number].folder, machine.name());
+        ensure!(count > 1000, "{folder} was swapped {count} times only on {}", machine.name());
     }
     Ok(())
 }
