@@ -24,7 +24,7 @@ fn a_journal_that_is_gone_older_or_damaged_is_found_out_and_begun_anew() -> Resu
     let lab = Lab::start(&LabSpec::pair().ssh_keys_on("new"))?;
     let rehome = Rehome::install(lab.new(), &mail_only(&Reach::Ssh("old"), &Reach::Local)?)?;
     rehome.approve()?;
-    rehome.kill_after(&["apply"], &["\"request-began\"", "\"sync.hot\""], "0.2")?;
+    rehome.kill_after(&["apply"], &["\"request-began\"", "\"sync.hot\"", "\"repeatable\""], "0.2")?;
 
     lab.new().sh("cp -a /root/rehome/.rehome /root/kept && rm -rf /root/rehome/.rehome")?;
     let refused = rehome.expect(7, &["apply"])?;

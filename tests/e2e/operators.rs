@@ -47,7 +47,7 @@ fn a_second_operator_is_told_who_is_at_work_and_takes_over_only_when_told_to() -
     first.expect(0, &["check"])?;
     ensure!(lab.old().sh("ls /var/lib")?.lines().all(|name| name != "rehome"), "a check left something on old");
 
-    first.kill_after(&["apply"], &["\"request-began\"", "\"sync.hot\""], "0.3")?;
+    first.kill_after(&["apply"], &["\"request-began\"", "\"sync.hot\"", "\"repeatable\""], "0.3")?;
     for machine in [lab.old(), lab.new()] {
         let mode = machine.sh("stat -c '%a %U' /var/lib/rehome /var/lib/rehome/*")?;
         ensure!(mode == "700 root\n600 root\n", "on {}: {mode}", machine.name());
@@ -88,10 +88,10 @@ fn who_is_taken_over_while_it_runs_begins_nothing_more() -> Result<()> {
     first.approve()?;
     second.approve()?;
     // It stands still between two phases, as a laptop does whose lid was closed.
+    first.write("run", b"bash -c 'echo $$ >pid; exec ./rehome --json apply >heard 2>said'\necho $? >ended\n")?;
     lab.third().sh(
-        "cd /root/rehome && rm -f heard said ended && \
-         (bash -c 'echo $$ >pid; exec ./rehome --json apply >heard 2>said'; echo $? >ended) >/dev/null 2>&1 & \
-         cd /root/rehome && for i in $(seq 3000); do \
+        "cd /root/rehome; rm -f heard said ended; setsid bash run </dev/null >/dev/null 2>&1 & \
+         cd /root/rehome; for i in $(seq 3000); do \
            if grep -qs '\"phase-ended\".*\"accounts\".*\"apply\"' heard; then kill -STOP $(cat pid); exit 0; fi; sleep 0.01; \
          done; cat heard said; exit 1",
     )?;
@@ -102,7 +102,7 @@ fn who_is_taken_over_while_it_runs_begins_nothing_more() -> Result<()> {
 
     lab.third().sh("kill -CONT $(cat /root/rehome/pid)")?;
     harness::eventually("the first one has ended", || {
-        Ok(lab.third().sh("cat /root/rehome/ended 2>/dev/null || true")? != "")
+        Ok(!lab.third().sh("cat /root/rehome/ended 2>/dev/null || true")?.is_empty())
     })?;
     let ended = lab.third().sh("cd /root/rehome && cat ended said && grep -c phase-began heard")?;
     ensure!(ended.starts_with("7\n") && ended.contains("was taken over") && ended.contains("root@new"), "{ended}");

@@ -125,7 +125,7 @@ impl Work {
 
     /// One phase. Answers what it waits for, if it does.
     async fn apply_phase(&self, ready: &Ready, run: u32) -> Result<Option<Question>, Error> {
-        self.hold().await?;
+        self.hold(ready, run, RunState::Begun).await?;
         let (id, stage) = (ready.id(), ready.phase.plan.stage);
         self.journal.begin_run(id, run, stage, &ready.phase.digest, self.clock.now()).await?;
         let called = self.call(ready, run, Verb::Apply).await;

@@ -174,7 +174,7 @@ impl Work {
     }
 
     async fn undo_phase(&self, ready: &Ready, run: u32) -> Result<Back, Error> {
-        self.hold().await?;
+        self.hold(ready, run, RunState::UndoBegun).await?;
         let id = ready.id();
         let former = ready.last.clone();
         let mark = |state, text: Option<String>| async move {

@@ -20,7 +20,7 @@ use crate::failed::PhaseFailed;
 use crate::gate::{self, OtherGate};
 use crate::migration::Migration;
 use crate::phases::{Loader, Phase};
-use crate::sides::{Claim, Claimant, Known, machines_fit};
+use crate::sides::{Claim, Claimant, Known, PhaseRecord, machines_fit};
 use crate::state::{Guard, Holder};
 
 /// How long connections may take to end.
@@ -251,10 +251,13 @@ impl Work {
         Ok([connected(SideName::Old, old, &gates[0])?, connected(SideName::New, new, &gates[1])?])
     }
 
-    /// Before a phase changes anything: whether the sides are still ours.
-    pub(crate) async fn hold(&self) -> Result<(), Error> {
+    /// Before a run of a phase changes anything: whether the sides are still ours, and that it begins.
+    pub(crate) async fn hold(&self, ready: &Ready, run: u32, state: RunState) -> Result<(), Error> {
         match &self.claim {
-            Some(claim) => claim.renew(Duration::ZERO).await,
+            Some(claim) => {
+                let begins = PhaseRecord { phase: ready.id().into(), run, state };
+                claim.renew(Duration::ZERO, Some(begins)).await
+            }
             None => Ok(()),
         }
     }

@@ -23,6 +23,8 @@ const VOLATILE: &[&str] = &[
     "/var/log",
     "/var/spool/postfix",
     "/var/tmp",
+    // Whose a side is: rehome's own record.
+    "/var/lib/rehome",
 ];
 
 /// Entries by path, which is shown with its bytes escaped.
@@ -43,7 +45,8 @@ pub fn disk(machine: &Machine, besides: &[&str]) -> Result<Disk> {
     let is_left_out = |path: &[u8]| {
         let within =
             |folder: &&str| path.strip_prefix(folder.as_bytes()).is_some_and(|rest| matches!(rest, [] | [b'/', ..]));
-        VOLATILE.iter().chain(besides).any(within)
+        // The folder that the last one lies in changes with it.
+        path == b"/var/lib" || VOLATILE.iter().chain(besides).any(within)
     };
     let kept = pairs.iter().filter(|[path, _]| !is_left_out(path));
     Ok(Disk(kept.map(|[path, what]| (path.escape_ascii().to_string(), what.escape_ascii().to_string())).collect()))

@@ -104,15 +104,19 @@ impl Claim {
     }
 
     /// Looks whether the sides are still ours, and leaves there how far the journal has come. A look that began after this
-    /// was called counts, whoever took it.
-    pub(crate) async fn renew(&self, age: Duration) -> Result<(), Error> {
+    /// was called counts, whoever took it. A phase that is about to begin is left there as begun.
+    pub(crate) async fn renew(&self, age: Duration, begins: Option<PhaseRecord>) -> Result<(), Error> {
         let asked = Instant::now();
         let mut held = self.held.lock().await;
         if held.renewed + age >= asked {
             return Ok(());
         }
         let begun = Instant::now();
-        let record = grown(self.record.clone(), &self.journal).await?;
+        let mut record = grown(self.record.clone(), &self.journal).await?;
+        if let Some(begins) = begins {
+            record.phases.retain(|known| known.phase != begins.phase);
+            record.phases.push(begins);
+        }
         put_all(&mut held.machines, &record, Some(&record)).await?;
         held.renewed = begun;
         Ok(())
@@ -157,7 +161,7 @@ impl Claim {
 #[async_trait]
 impl Fence for Claim {
     async fn hold(&self, age: Duration) -> Result<(), Failure> {
-        self.renew(age).await.map_err(|error| {
+        self.renew(age, None).await.map_err(|error| {
             let explanation = error.explain();
             let said = [vec![explanation.headline], explanation.context].concat().join("\n  ");
             let said = format!("{said}\nhint: {}", explanation.hint.unwrap_or_default());
