@@ -170,14 +170,17 @@ sub sent { # all of the input
     while (sysread(STDIN, my $piece, 65536)) { $text .= $piece; refuse('its input is too long') if length $text > $LONGEST }
     return $text;
 }
-sub feed { # gives a command its input
+sub feed { # gives a command its input, by a pipe: programs that wait for events cannot wait for a file
     my ($text) = @_;
-    if ($text eq '') { open(STDIN, '<', '/dev/null') or refuse("/dev/null: $!"); return }
-    open(my $file, '+>', undef) or refuse("a file for its input: $!");
-    binmode $file;
-    print $file $text;
-    require IO::Handle;
-    $file->flush && sysseek($file, 0, 0) && open(STDIN, '<&', $file) or refuse("a file for its input: $!");
+    pipe(my $read, my $write) or refuse("a pipe for its input: $!");
+    # Linux's pipes take 64 KiB before anybody reads.
+    my $child = length $text > 65536 ? fork : undef;
+    if (!defined $child || !$child) {
+        close($read) if defined $child;
+        for (my $at = 0; $at < length $text; ) { $at += syswrite($write, $text, length($text) - $at, $at) || last }
+        POSIX::_exit(0) if defined $child;
+    }
+    close($write) && open(STDIN, '<&', $read) or refuse("a pipe for its input: $!");
 }
 sub matches {
     my ($command, @argv) = @_;

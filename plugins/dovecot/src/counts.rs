@@ -134,7 +134,7 @@ fn holds(old: &Mailboxes, new: &Mailboxes) -> bool {
 
 /// All users, for `verify`.
 pub(crate) fn verify(found: &mut Findings) -> Result<(), Failure> {
-    let Some(old) = read(OF_OLD)? else {
+    let Some(old) = read(OF_OLD)?.filter(|old| !old.is_empty()) else {
         found.note("mailboxes", "were not counted on old before it stopped: nothing to compare with");
         return Ok(());
     };
