@@ -87,6 +87,7 @@ fn sum(rows: &[Value]) -> Value {
 
 /// Rows of this seed replace those that it had.
 fn keep(found: &[Value], args: &FaultsArgs) -> anyhow::Result<()> {
+    std::fs::create_dir_all(folder())?;
     let path = folder().join("rows.jsonl");
     let kept = std::fs::read_to_string(&path).unwrap_or_default();
     let mut rows: Vec<Value> = read(&kept)?.into_iter().filter(|row| row["seed"] != args.seed).collect();
