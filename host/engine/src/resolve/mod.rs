@@ -61,7 +61,7 @@ impl Migration {
 
     /// Records the operator's word in the journal.
     async fn recorded(&self, journal: &Journal, what: &str, values: &[String]) -> Result<(), Error> {
-        let values = [values, &[self.settings.who.clone()]].concat();
+        let values = [values, std::slice::from_ref(&self.settings.who)].concat();
         Ok(journal.own(what, None, Verb::Apply, &values).await?)
     }
 }
