@@ -1,5 +1,6 @@
 //! Grants as literals of perl. Invariant: every text is in single quotes, where only `\` and `'` mean anything (perlop,
-//! "Quote and Quote-like Operators").
+//! "Quote and Quote-like Operators"); but for control characters, which are spelt: of a line that ends in CR LF perl drops the
+//! CR, also within quotes.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -13,7 +14,18 @@ pub(crate) fn escaped(text: &str) -> String {
 
 /// A text.
 pub(crate) fn text(text: &str) -> String {
-    format!("'{}'", escaped(text))
+    let is_spelt = |c: char| c.is_ascii_control() && c != '\n';
+    if !text.contains(is_spelt) {
+        return format!("'{}'", escaped(text));
+    }
+    let pieces: Vec<String> = text
+        .split_inclusive(is_spelt)
+        .map(|piece| match piece.chars().next_back().filter(|&c| is_spelt(c)) {
+            Some(last) => format!("'{}' . \"\\x{:02x}\"", escaped(&piece[..piece.len() - 1]), u32::from(last)),
+            None => format!("'{}'", escaped(piece)),
+        })
+        .collect();
+    format!("({})", pieces.join(" . "))
 }
 
 /// Items with a comma after each, a line each.

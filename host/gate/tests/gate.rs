@@ -124,7 +124,7 @@ yields = "lines"
 [exec.counts]
 on = ["old"]
 argv = ["cat", "{{user: mailbox from exec.users}}", "-"]
-stdin = "it's text\n"
+stdin = "it's \"text\" $x @y\r\n"
 effect = "read"
 ok = [0, 1]
 [exec.setting]
@@ -268,9 +268,9 @@ fn a_command_reads_what_its_request_says_and_nothing_else() {
     let here = Here::new();
     let with = |argv: &[&str], input: &[u8]| here.line_with(&wrapped(argv), input);
     let counts = ["cat", "anna@example.org", "-"];
-    let printed = with(&counts, b"it's text\n").stdout;
-    assert!(String::from_utf8_lossy(&printed).contains("it's text\n"), "{printed:?}");
-    for input in [&b"sent\n"[..], b"", b"it's text\nsent\n"] {
+    let printed = with(&counts, b"it's \"text\" $x @y\r\n").stdout;
+    assert!(String::from_utf8_lossy(&printed).contains("it's \"text\" $x @y\r\n"), "{printed:?}");
+    for input in [&b"sent\n"[..], b"", b"it's \"text\" $x @y\nsent\n"] {
         let output = with(&counts, input);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(said.contains("rehome-gate: not granted with this input") && said.contains("end 126"), "{said}");
