@@ -27,7 +27,7 @@ const DEEDS: [(&str, &str, Option<&str>); 17] = [
     ("outside", "..", Some("tree.spool")),
     ("deadline", "took longer than 2s", None),
     ("output", "printed more than 1048576 bytes", None),
-    ("arguments", "at most 100000", None),
+    ("arguments", "too much data is being copied", None),
     ("panic", "the component broke off", None),
     ("loop", "it computed for more than 10 s", None),
     ("recursion", "endless recursion?", None),
