@@ -30,6 +30,8 @@ pub(super) struct State {
     lookers: usize,
     /// Whether somebody still adds parts.
     pub(super) open: bool,
+    /// Parts may be dealt with while others are looked at: what is known of is the beginning.
+    ahead: bool,
     /// Files to be copied, in all parts that were added.
     copies: usize,
     /// What would be set aside, of all that was looked at.
@@ -64,6 +66,7 @@ impl Crew {
             looking,
             lookers: 0,
             open: true,
+            ahead,
             copies: 0,
             deletes: Deletes::default(),
             entries: 0,
@@ -135,7 +138,7 @@ impl Crew {
         self.until(|state| match state.looking {
             Looking::Joinable => Some(true),
             Looking::Alone | Looking::Closing => None,
-            Looking::Over if state.copies > shared.options.part => Some(true),
+            Looking::Over if state.copies > state.worth(shared.options.part) => Some(true),
             Looking::Over if state.open => None,
             Looking::Over => Some(shared.has_more()),
         })
@@ -162,6 +165,11 @@ impl State {
     pub(super) fn add(&mut self, part: Part) {
         self.copies += part.plan.copies.len();
         self.parts.push_back(part);
+    }
+
+    /// More copies than these are worth one more hand.
+    fn worth(&self, part: usize) -> usize {
+        if self.ahead { 0 } else { part }
     }
 
     pub(super) fn seen(&mut self, part: &Part) {

@@ -19,6 +19,8 @@ use std::sync::{Arc, Mutex};
 /// So many times the entries of one part are kept from the first look until their turn comes; what is beyond is listed twice,
 /// or later.
 const KEPT: usize = 25;
+/// No part is smaller than this share of a usual one.
+const SMALLEST: usize = 8;
 
 /// What all who work for one pass have in common.
 pub(super) struct Shared<'a> {
@@ -33,6 +35,8 @@ pub(super) struct Shared<'a> {
     pruning: Option<Pruning>,
     /// Parts that nobody has dealt with.
     roots: Roots,
+    /// Roots and entries of the source that were listed so far.
+    listed: Mutex<(usize, usize)>,
     /// Parts that need not be looked at, or again, before the first one is dealt with.
     later: Mutex<Vec<Root>>,
     pub(super) progress: Progress,
@@ -65,6 +69,7 @@ impl<'a> Shared<'a> {
             remembers,
             pruning,
             roots: Roots::default(),
+            listed: Mutex::default(),
             later: Mutex::default(),
             progress: Progress::default(),
             strangers: Mutex::default(),
@@ -94,6 +99,16 @@ impl<'a> Shared<'a> {
     fn is_large(&self) -> bool {
         let files: u64 = self.known.values().map(|leaf| leaf.files).sum();
         self.known.len() as u64 + files / NAMES_AN_ENTRY as u64 > self.options.part as u64
+    }
+
+    /// How many entries make the next part: fewer at the beginning, so that there is soon something to do for everybody, and
+    /// towards the end, so that nobody deals with the last one while others have nothing left.
+    fn enough(&self) -> usize {
+        let most = self.options.part;
+        let waiting = self.roots.lock().map_or(0, |roots| roots.len());
+        let (roots, entries) = self.listed.lock().map_or((0, 0), |listed| *listed);
+        let left = (entries / roots.max(1)).saturating_mul(waiting);
+        (left / (2 * WORKERS)).clamp(most.div_ceil(SMALLEST), most)
     }
 
     fn source_has_more(&self) -> bool {
@@ -293,10 +308,14 @@ impl Pass<'_> {
         }
         let began = if shared.remembers { Some(clock(&mut self.source).await?) } else { None };
         let pruning = shared.pruning.as_ref();
-        let (roots, enough) = (&shared.roots, shared.options.part);
+        let (roots, enough) = (&shared.roots, shared.enough());
         let Some(group) = next_group(&mut self.source, &mut self.target, roots, pruning, enough).await? else {
             return Ok(None);
         };
+        if let Ok(mut listed) = shared.listed.lock() {
+            listed.0 += group.roots.len();
+            listed.1 += group.source.entries.len();
+        }
         let roots = group.roots.clone();
         Ok(Some((self.prepare(group, began).await?, roots)))
     }
