@@ -46,9 +46,6 @@ pub(crate) enum Kind {
     Far,
 }
 
-/// How many kinds there are.
-pub(crate) const KINDS: usize = ALL.len();
-
 const ALL: [Kind; 12] = [
     Kind::Kill,
     Kind::KillLater,
