@@ -24,7 +24,7 @@ const DEEDS: [(&str, &str, Option<&str>); 17] = [
     ("all", "is not a queue ID", Some("exec.drop")),
     ("unqueued", "was not among what exec.queue gave", Some("exec.drop")),
     ("empty", "is empty", Some("exec.drop")),
-    ("outside", "..", Some("tree.spool")),
+    ("outside", "has a component `.` or `..`", Some("tree.spool")),
     ("deadline", "took longer than 2s", None),
     ("output", "printed more than 1048576 bytes", None),
     ("arguments", "too much data is being copied", None),
@@ -32,7 +32,7 @@ const DEEDS: [(&str, &str, Option<&str>); 17] = [
     ("loop", "it computed for more than 10 s", None),
     ("recursion", "endless recursion?", None),
     ("memory", "memory", None),
-    ("lines", "line", None),
+    ("lines", "all lines are written", None),
 ];
 
 fn plan(deed: &str) -> String {
