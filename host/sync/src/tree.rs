@@ -190,7 +190,7 @@ impl Tree {
         let removed = session.must(Request::Remove(file.as_bytes().to_vec()), "remove", file.as_bytes()).await;
         if removed.is_ok() {
             sweep(&mut session, &file).await?;
-            session.must(Request::Settle, "make durable the folder of", file.as_bytes()).await?;
+            session.must(Request::Sync, "make durable the folder of", file.as_bytes()).await?;
         }
         self.release(session).await?;
         removed
@@ -234,7 +234,7 @@ impl Tree {
             .collect();
         let outcomes = session.each(requests).await?;
         let count = outcomes.iter().filter(|outcome| outcome.is_ok()).count() as u64;
-        session.must(Request::Settle, "make durable", b"").await?;
+        session.must(Request::Sync, "make durable", b"").await?;
         self.release(session).await?;
         match outcomes.into_iter().zip(paths).find_map(|(outcome, path)| outcome.err().map(|fault| (fault, path))) {
             Some((fault, path)) => Err(explain(self.side.name(), "set aside", &path, &fault)),
@@ -420,7 +420,7 @@ async fn write_file(
         let _ = session.ask(Request::Remove(temporary)).await?;
         return Err(name_owner(explain(session.side(), "write", file.as_bytes(), &fault), owner));
     }
-    session.must(Request::Settle, "make durable the folder of", file.as_bytes()).await
+    session.must(Request::Sync, "make durable the folder of", file.as_bytes()).await
 }
 
 /// A hand tells that a user or group is missing; the request knows which.

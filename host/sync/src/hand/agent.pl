@@ -35,7 +35,7 @@ my ($root, $here, $here_handle, @above, $locked, %user, %group, %uid, %gid);
 my ($writing, %changed, %known);
 # With a mode: letters of what may be asked, what was made here, and what names may be replaced.
 my ($allowed, %made, @replaceable);
-my ($files, $others) = ({}, {}); # to sync: {few => [handles], file_systems => {device => handle}}
+my $unsynced = {}; # beside the folders in %changed: {few => [handles], file_systems => {device => handle}}
 my ($in, $out) = ('', '');
 # Another hand that we fetch from; how much of $in was asked for ahead, and whether the frame at hand was.
 my ($link, $ahead, $asked) = (undef, 0, 0);
@@ -451,18 +451,37 @@ sub tell_hashes {
 
 sub message { # a small file that never changes, in one piece
     my ($file, $most) = @_;
-    my $handle = open_quietly(place($file));
-    my @stat = stat($handle) or system_fault();
+    my $name = place($file);
+    # A handle of perl's is slower to make than such a file is to read.
+    my $number = $call && $call->[14] ? POSIX::open($name, $QUIETLY | $O_NOATIME) : undef;
+    if (!defined $number) {
+        my $handle = open_quietly($name);
+        my @stat = stat($handle) or system_fault();
+        send_raw('w', content($handle, $most, @stat));
+        return;
+    }
+    my $content = eval {
+        syscall($call->[1], $number, $stat) == 0 or system_fault();
+        content($number, $most, unpack($call->[14], $stat));
+    };
+    my $fault = $@;
+    POSIX::close($number);
+    die $fault if !defined $content;
+    send_raw('w', $content);
+}
+sub content { # of a file that is open: a handle, or its number
+    my ($file, $most, @stat) = @_;
     fault('regular') if !S_ISREG($stat[2]);
     fault('large') if $stat[7] > $most;
-    my ($content, $at) = ('', 0);
-    while ($at < $stat[7]) {
-        my $got = sysread($handle, $content, $stat[7] - $at, $at);
+    my ($content, $piece) = ('', '');
+    while ((my $left = $stat[7] - length $content) > 0) {
+        my $got = ref $file ? sysread($file, $piece, $left) : POSIX::read($file, $piece, $left);
         if (!defined $got) { next if $!{EINTR}; system_fault() }
-        last if !$got;
-        $at += $got;
+        last if $got == 0;
+        # Nearly always it is all there is.
+        if (length $content) { $content .= $piece } else { $content = $piece }
     }
-    send_raw('w', $content);
+    return $content;
 }
 sub note_made { $made{ $_[0] } = 1 if defined $allowed }
 sub forbid_setuid { fault('E' . EPERM) if defined $allowed && $_[0] ne '' && $_[0] & 06000 }
@@ -499,7 +518,7 @@ sub finish {
     set_attributes($w->{handle}, $attributes) if $attributed;
     chmod($mode, $w->{handle}) or system_fault();
     set_time($w->{handle}, $seconds, $nanoseconds) if $seconds ne '';
-    note($files, $w->{handle});
+    note($unsynced, $w->{handle});
     $changed{parent_of($w->{path})} = 1;
 }
 # (agent_fetch.pl)
@@ -517,22 +536,9 @@ sub note { # something to sync later
     group_noted($handles) if @{ $handles->{few} } > $FEW;
 }
 sub group_noted { my ($handles) = @_; $handles->{file_systems}{ (stat $_)[0] } ||= $_ for @{ delete $handles->{few} || [] } }
-sub sync_noted {
-    my ($handles) = @_;
-    group_noted($handles) if $handles->{file_systems};
-    bring_to_disk($_) for @{ $handles->{few} || [] };
-    for my $handle (values %{ $handles->{file_systems} || {} }) {
-        syscall($call->[3], fileno($handle)) == 0 or system_fault();
-    }
-}
-sub sync_content {
-    my $handles = $files;
-    $files = {};
-    sync_noted($handles);
-}
-sub settle {
-    my ($handles, @paths) = ($others, sort keys %changed);
-    $others = {};
+sub sync_all { # every file that was finished, every name that changed
+    my ($handles, @paths) = ($unsynced, sort keys %changed);
+    $unsynced = {};
     %changed = ();
     for my $path (@paths) {
         my $handle = eval { folder($path) };
@@ -540,7 +546,11 @@ sub settle {
         if (!$handle) { next if vanished($@); die $@ }
         note($handles, $handle);
     }
-    sync_noted($handles);
+    group_noted($handles) if $handles->{file_systems};
+    bring_to_disk($_) for @{ $handles->{few} || [] };
+    for my $handle (values %{ $handles->{file_systems} || {} }) {
+        syscall($call->[3], fileno($handle)) == 0 or system_fault();
+    }
 }
 
 # Owners, modes, times
@@ -665,7 +675,7 @@ sub move_aside { # to BASE/PREFIX/LABEL/path; where that is taken, below LABEL~2
         next if lstat($name);
         $!{ENOENT} or system_fault();
         rename(through($folder, $name), $name) or system_fault();
-        note($others, $place);
+        note($unsynced, $place);
         return;
     }
     fault('E' . EEXIST);
@@ -731,11 +741,10 @@ my %requests = (
     A => [\&set_aside, 1],
     X => [\&remove, 1],
     Z => [\&remove_folder, 1],
-    S => [\&sync_content, 1],
-    T => [\&settle, 1],
+    S => [\&sync_all, 1],
     E => [\&finish, 1],
 );
-my %modes = (fetch => 'Rm', list => 'luvktLBniC', read => 'luvktLBniCRmG', add => 'luvktLBniCRmGQYMHFPAXST' . 'WDE');
+my %modes = (fetch => 'Rm', list => 'luvktLBniC', read => 'luvktLBniCRmG', add => 'luvktLBniCRmGQYMHFPAXS' . 'WDE');
 $allowed = $mode eq '' ? undef : $modes{$mode};
 exit 1 if $mode ne '' && !defined $allowed;
 @replaceable = map { glob_to_regex($_) } split m{/}, defined $replaces ? $replaces : '';

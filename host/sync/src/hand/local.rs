@@ -149,7 +149,6 @@ impl Local {
             Request::Remove(path) => self.remove(&path)?,
             Request::RemoveFolder(path) => self.remove_folder(&path)?,
             Request::Sync => self.sync()?,
-            Request::Settle => self.settle()?,
         }
         Ok(Reply::Done)
     }

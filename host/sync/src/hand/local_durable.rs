@@ -1,5 +1,5 @@
 //! What the local hand has yet to bring to the disk, and the cheapest way to do so.
-//! Invariant: after `sync` every file that was finished before is durable, after `settle` every name that changed before.
+//! Invariant: after `sync` every file that was finished and every name that changed before is durable.
 //! A few are synced one by one, many by one `syncfs` a file system (measured: 200-700 files/s against thousands).
 
 use super::Fault;
@@ -16,11 +16,10 @@ const FEW: usize = 16;
 /// Files and folders that changed.
 #[derive(Default)]
 pub(super) struct Durable {
-    files: Handles,
+    /// Files, and folders that have no path below the root: where things were set aside.
+    handles: Handles,
     /// Folders of the tree whose names changed.
     folders: BTreeSet<Vec<u8>>,
-    /// Folders that have no path below the root: where things were set aside.
-    others: Handles,
 }
 
 /// Handles to sync: of each file while they are few, of one for each file system when they are many.
@@ -59,7 +58,7 @@ impl Handles {
 
 impl Local {
     pub(super) fn note_file(&mut self, file: OwnedFd) -> Result<(), Fault> {
-        self.durable.files.add(Rc::new(file))
+        self.durable.handles.add(Rc::new(file))
     }
 
     pub(super) fn note_folder(&mut self, path: &[u8]) {
@@ -79,16 +78,12 @@ impl Local {
     }
 
     pub(super) fn note_other_folder(&mut self, folder: OwnedFd) -> Result<(), Fault> {
-        self.durable.others.add(Rc::new(folder))
+        self.durable.handles.add(Rc::new(folder))
     }
 
     pub(super) fn sync(&mut self) -> Result<(), Fault> {
-        std::mem::take(&mut self.durable.files).sync()
-    }
-
-    pub(super) fn settle(&mut self) -> Result<(), Fault> {
-        let mut handles = std::mem::take(&mut self.durable.others);
-        for folder in std::mem::take(&mut self.durable.folders) {
+        let Durable { mut handles, folders } = std::mem::take(&mut self.durable);
+        for folder in folders {
             match self.folder(&folder) {
                 Ok(handle) => handles.add(handle)?,
                 // A folder that was itself set aside meanwhile needs nothing: it was part of what was moved.

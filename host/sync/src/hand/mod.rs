@@ -156,10 +156,8 @@ pub(crate) enum Request {
     Remove(Vec<u8>),
     /// Removes an empty folder.
     RemoveFolder(Vec<u8>),
-    /// What was written since the last one is on the disk.
+    /// What was written and the names that changed since the last one are on the disk.
     Sync,
-    /// The names that changed since the last one are on the disk.
-    Settle,
 }
 
 /// What a hand answers. Nothing in it is trusted.

@@ -90,7 +90,6 @@ pub(super) fn encode(request: &Request) -> Vec<u8> {
         Request::Remove(path) => frame(b'X', &[path]),
         Request::RemoveFolder(path) => frame(b'Z', &[path]),
         Request::Sync => frame(b'S', &[]),
-        Request::Settle => frame(b'T', &[]),
     }
 }
 

@@ -15,6 +15,9 @@ use crate::plan::{Extra, Plan};
 use crate::temporary::is_temporary;
 use crate::{Entry, Error, FolderKey, Kind, Leaf, RelativePath, SyncOptions};
 
+/// So many leaves wait for a sync that comes anyway.
+const MOST_LEARNT: usize = 10_000;
+
 impl Pass<'_> {
     /// Puts into the listings what differs in known leaves.
     pub(super) async fn look_into_leaves(&mut self, source: &mut Listing, target: &mut Listing) -> Result<(), Error> {
@@ -190,7 +193,7 @@ impl Pass<'_> {
         Ok(extras.into_iter().partition(is_quiet))
     }
 
-    /// What later passes may build on. Only after everything is durable.
+    /// What later passes may build on, once everything is durable.
     pub(super) async fn remember(&mut self, part: &Part) -> Result<(), Error> {
         let Some(began) = self.began else { return Ok(()) };
         let Part { source, target, plan, .. } = part;
@@ -234,6 +237,13 @@ impl Pass<'_> {
         drop(present);
         leaves.retain(|leaf| self.shared.known.get(&leaf.folder) != Some(leaf));
         self.forget(&gone).await?;
+        self.learnt.append(&mut leaves);
+        if self.learnt.len() > MOST_LEARNT { self.settle().await } else { Ok(()) }
+    }
+
+    /// Keeps what is known of parts that are on the disk.
+    pub(super) async fn store(&mut self) -> Result<(), Error> {
+        let leaves = std::mem::take(&mut self.learnt);
         if leaves.is_empty() {
             return Ok(());
         }

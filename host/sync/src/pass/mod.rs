@@ -23,7 +23,7 @@ use crate::plan::layout::Layout;
 use crate::plan::{Copy, Extra, NewLink, Plan, Stage, plan};
 use crate::temporary::Temporaries;
 use crate::tree::{check_label, name_owner};
-use crate::{Error, Kind, Observer, Owner, RelativePath, State, SyncOptions, SyncReport, Tree};
+use crate::{Error, Kind, Leaf, Observer, Owner, RelativePath, State, SyncOptions, SyncReport, Tree};
 pub(crate) use crew::WORKERS;
 use group::Group;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -73,6 +73,8 @@ struct Pass<'a> {
     touched: BTreeSet<RelativePath>,
     /// Folders above the parts whose names changed.
     outer: HashSet<RelativePath>,
+    /// What is known of parts that are done, and not yet known to be on the disk.
+    learnt: Vec<Leaf>,
 
     // Of the part that is under way.
     layout: Layout,
@@ -135,6 +137,7 @@ impl<'a> Pass<'a> {
             report: SyncReport::default(),
             touched: BTreeSet::new(),
             outer: HashSet::new(),
+            learnt: Vec::new(),
             layout: Layout::default(),
             impure: HashSet::new(),
             began: None,
@@ -180,7 +183,7 @@ impl<'a> Pass<'a> {
         self.make_folders(source, &plan.folders).await
     }
 
-    /// The second half: content, names, times; and what later passes may build on.
+    /// The second half: content, names, times; and what later passes may build on once it is on the disk.
     async fn end(&mut self, part: &mut Part) -> Result<(), Error> {
         let extras = std::mem::take(&mut part.plan.extras);
         let (source, plan) = (&part.source, &part.plan);
@@ -337,8 +340,10 @@ impl<'a> Pass<'a> {
         explain(self.target.side(), doing, path, fault)
     }
 
+    /// Whatever was done so far is on the disk, and may be built on. One sync is for as many parts as can be.
     async fn settle(&mut self) -> Result<(), Error> {
-        self.target.must(Request::Settle, "make durable what was renamed in", b"").await
+        self.target.must(Request::Sync, "make durable what was changed in", b"").await?;
+        self.store().await
     }
 
     /// Drops from `extras` what the source has after all: it was on its way from one name to another when it was listed.

@@ -200,7 +200,7 @@ impl Pass<'_> {
                 _ => {}
             }
         }
-        self.settle().await
+        Ok(())
     }
 
     /// Folders of the target get the times that these have on the source.

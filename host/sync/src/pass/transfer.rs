@@ -84,6 +84,10 @@ impl Pass<'_> {
             let synced = self.target.ask(Request::Sync).await?;
             failed = synced.err().map(|fault| self.failure("write to the disk", b"", &fault));
         }
+        if failed.is_none() {
+            // The parts before this one are on the disk, too.
+            self.store().await?;
+        }
         if let Some(error) = failed {
             let folders = stagings.into_iter().map(|staging| staging.folder.into_bytes());
             self.drop_temporaries(temporaries.into_iter().chain(folders).collect()).await?;

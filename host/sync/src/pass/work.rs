@@ -326,7 +326,7 @@ impl Pass<'_> {
             self.deal_with(&mut part).await?;
         }
         if !self.shared.has_more() {
-            return Ok(());
+            return self.settle().await;
         }
         self.tell_known().await?;
         while let Some((mut part, _)) = self.next_part().await? {
@@ -337,7 +337,7 @@ impl Pass<'_> {
             self.expect(&part.plan);
             self.deal_with(&mut part).await?;
         }
-        Ok(())
+        self.settle().await
     }
 
     async fn deal_with(&mut self, part: &mut Part) -> Result<(), Error> {
@@ -362,6 +362,7 @@ impl Pass<'_> {
         let outer = std::mem::take(&mut self.outer);
         self.changed = outer;
         self.end(upper).await?;
+        self.settle().await?;
         let Pass { source, target, mut report, touched, shared, .. } = self;
         shared.source.give_back(source);
         shared.target.release(target).await?;
