@@ -26,6 +26,8 @@ pub(crate) struct Session {
     side: String,
     /// Whether times have nanoseconds there.
     pub exact: bool,
+    /// The shortest time that an answer has taken to come, as far as that is known.
+    pub round_trip: Option<Duration>,
     /// The source that it fetches from by itself, if any; see `direct`.
     pub reaches: Option<String>,
     requests: Outgoing,
@@ -184,6 +186,7 @@ impl Session {
         let session = Self {
             side: side.to_owned(),
             exact,
+            round_trip: None,
             reaches: None,
             requests,
             replies,

@@ -119,6 +119,11 @@ struct Part {
 }
 
 impl Part {
+    /// The target has none of its files: nobody there can have opened what is being made.
+    fn is_first(&self) -> bool {
+        self.target.leaves.is_empty() && self.target.entries.iter().all(|entry| entry.kind == Kind::Folder)
+    }
+
     /// Entries that it keeps in memory; heavy ones count for more.
     fn entries(&self) -> usize {
         [&self.source, &self.target].iter().map(|listing| listing.entries.len() + listing.heavy).sum()
@@ -187,7 +192,7 @@ impl<'a> Pass<'a> {
     async fn end(&mut self, part: &mut Part) -> Result<(), Error> {
         let extras = std::mem::take(&mut part.plan.extras);
         let (source, plan) = (&part.source, &part.plan);
-        self.carry_out(source, plan).await?;
+        self.carry_out(source, plan, part.is_first()).await?;
         let extras = if self.deletes() { self.look_before_deleting(extras, source).await? } else { Vec::new() };
         self.second_looks().await?;
         self.set_extras_aside(extras).await?;
@@ -203,8 +208,9 @@ impl<'a> Pass<'a> {
         self.progress();
     }
 
-    /// Everything of a plan that concerns files, up to the last stage, which waits.
-    async fn carry_out(&mut self, source: &Listing, plan: &Plan) -> Result<(), Error> {
+    /// Everything of a plan that concerns files, up to the last stage, which waits; but `at_once` its content is brought to the
+    /// disk with all other, and only its names come last.
+    async fn carry_out(&mut self, source: &Listing, plan: &Plan, at_once: bool) -> Result<(), Error> {
         let items = |stage: Stage| -> Vec<Item> {
             let of_stage = plan.copies.iter().filter(|copy| copy.stage == stage);
             of_stage
@@ -216,10 +222,15 @@ impl<'a> Pass<'a> {
         self.copy(items(Stage::First)).await?;
         self.add_links(&links(Stage::First)).await?;
         self.rename(&plan.renames).await?;
-        self.copy(items(Stage::Content)).await?;
+        let mut content = items(Stage::Content);
+        let mut last = items(Stage::Last);
+        if at_once {
+            content.append(&mut last);
+        }
+        self.copy(content).await?;
         self.add_links(&links(Stage::Content)).await?;
         self.correct(&plan.corrections).await?;
-        self.postpone(items(Stage::Last), links(Stage::Last));
+        self.postpone(last, links(Stage::Last));
         Ok(())
     }
 
@@ -256,7 +267,7 @@ impl<'a> Pass<'a> {
             let plan = plan(&source, &target, self.options, &self.layout, self.exact());
             self.expect(&plan);
             self.announce(self.units_of(&source, &plan)).await?;
-            self.carry_out(&source, &plan).await?;
+            self.carry_out(&source, &plan, false).await?;
         }
         for unit in std::mem::take(&mut self.again) {
             self.report

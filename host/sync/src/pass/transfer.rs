@@ -11,11 +11,18 @@ use crate::temporary::{is_staged, is_temporary};
 use crate::tree::name_owner;
 use crate::{Entry, Error, Kind, SyncOptions};
 use std::ops::Range;
-use tokio::sync::mpsc;
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use tokio::sync::{Notify, mpsc};
 
 /// A batch has at most so many files and, but for the last one, so many bytes: one sync of the disk each.
 const BATCH_FILES: usize = 5000;
 const BATCH_BYTES: u64 = 64 << 20;
+/// So many bytes are asked for before they can be passed on, and as many more as a third of a fast link (one of those who copy)
+/// carries, in bytes a millisecond, until the first of them can be there.
+const AHEAD: u64 = 512 << 10;
+const FAST: u64 = 30_000;
 /// A file that changes while it is copied is copied again so often.
 const TRIES: u32 = 3;
 /// How much more than listed a file may have grown meanwhile: as much again, or this.
@@ -239,6 +246,7 @@ impl Pass<'_> {
         positions: &[usize],
     ) -> Result<Vec<Outcome>, Error> {
         let (options, exact) = (self.options, self.exact());
+        let ahead = Ahead::new(self.source.round_trip);
         let (ask, read) = self.source.halves();
         let (write, heard) = self.target.halves();
         let (expect, expected) = mpsc::unbounded_channel();
@@ -246,6 +254,11 @@ impl Pass<'_> {
             for &position in positions.iter().filter(|&&position| batch[position].entry.kind == Kind::File) {
                 let entry = &batch[position].entry;
                 let file = entry.path.as_bytes().to_vec();
+                if ahead.is_far(entry.size) {
+                    ask.flush().await;
+                    ahead.caught_up().await;
+                }
+                ahead.ask(entry.size);
                 ask.add(match how(entry, messages[position]) {
                     How::Message(most) => Request::Message { file, most },
                     How::Pieces(most) => Request::Fetch { file, most, ripen: false },
@@ -271,8 +284,14 @@ impl Pass<'_> {
                     write.flush().await;
                 }
                 let (outcome, written) = mover.pass_on(read, write).await?;
+                if nth == 0 {
+                    ahead.heard_first();
+                }
                 if written {
                     let _ = expect.send(nth);
+                }
+                if batch[position].entry.kind == Kind::File {
+                    ahead.passed_on(batch[position].entry.size);
                 }
                 outcomes.push(outcome);
             }
@@ -282,10 +301,78 @@ impl Pass<'_> {
         };
         let hearing = hear(heard, expected);
         let ((), mut outcomes, refusals) = tokio::try_join!(asking, passing, hearing)?;
+        self.source.round_trip = ahead.round_trip();
         for (nth, fault) in refusals {
             outcomes[nth] = Outcome::Refused(fault);
         }
         Ok(outcomes)
+    }
+}
+
+/// How much was asked for and has not been passed on. What nobody can take yet waits in buffers of ssh, which grow at a cost.
+struct Ahead {
+    began: Instant,
+    bytes: AtomicU64,
+    less: Notify,
+    /// The shortest that was seen, in microseconds.
+    round_trip: AtomicU64,
+}
+
+impl Ahead {
+    fn new(round_trip: Option<Duration>) -> Self {
+        let microseconds = round_trip.and_then(|time| u64::try_from(time.as_micros()).ok()).unwrap_or(u64::MAX);
+        Self {
+            began: Instant::now(),
+            bytes: AtomicU64::new(0),
+            less: Notify::new(),
+            round_trip: AtomicU64::new(microseconds),
+        }
+    }
+
+    /// The answer to the first request is here.
+    fn heard_first(&self) {
+        let microseconds = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.round_trip.fetch_min(microseconds, Ordering::Relaxed);
+    }
+
+    fn round_trip(&self) -> Option<Duration> {
+        let microseconds = self.round_trip.load(Ordering::Relaxed);
+        (microseconds != u64::MAX).then(|| Duration::from_micros(microseconds))
+    }
+
+    fn most(&self) -> u64 {
+        let on_the_way = match self.round_trip.load(Ordering::Relaxed) {
+            u64::MAX => 0,
+            microseconds => microseconds.saturating_mul(FAST) / 1000,
+        };
+        on_the_way.saturating_add(AHEAD)
+    }
+
+    fn is_far(&self, more: u64) -> bool {
+        let bytes = self.bytes.load(Ordering::Relaxed);
+        bytes > 0 && bytes.saturating_add(more) > self.most()
+    }
+
+    fn ask(&self, more: u64) {
+        self.bytes.fetch_add(more, Ordering::Relaxed);
+    }
+
+    fn passed_on(&self, bytes: u64) {
+        if self.bytes.fetch_sub(bytes, Ordering::Relaxed) - bytes <= self.most() / 2 {
+            self.less.notify_waiters();
+        }
+    }
+
+    /// Half of it is free again: so much is asked for in one burst.
+    async fn caught_up(&self) {
+        loop {
+            let mut less = pin!(self.less.notified());
+            less.as_mut().enable();
+            if self.bytes.load(Ordering::Relaxed) <= self.most() / 2 {
+                return;
+            }
+            less.await;
+        }
     }
 }
 

@@ -108,7 +108,7 @@ impl<'a> Shared<'a> {
         let waiting = self.roots.lock().map_or(0, |roots| roots.len());
         let (roots, entries) = self.listed.lock().map_or((0, 0), |listed| *listed);
         let left = (entries / roots.max(1)).saturating_mul(waiting);
-        (left / (2 * WORKERS)).clamp(most.div_ceil(SMALLEST), most)
+        (left / WORKERS).clamp(most.div_ceil(SMALLEST), most)
     }
 
     fn source_has_more(&self) -> bool {
