@@ -102,9 +102,13 @@ impl<'a> Shared<'a> {
     }
 
     /// How many entries make the next part: fewer at the beginning, so that there is soon something to do for everybody, and
-    /// towards the end, so that nobody deals with the last one while others have nothing left.
+    /// towards the end, so that nobody deals with the last one while others have nothing left. Where former passes know most
+    /// of it there is little to do in each part, and a sync of the disk for each is what it costs.
     fn enough(&self) -> usize {
         let most = self.options.part;
+        if !self.known.is_empty() {
+            return most;
+        }
         let waiting = self.roots.lock().map_or(0, |roots| roots.len());
         let (roots, entries) = self.listed.lock().map_or((0, 0), |listed| *listed);
         let left = (entries / roots.max(1)).saturating_mul(waiting);
