@@ -21,7 +21,7 @@ fn says(ran: &Ran, words: &[&str]) -> Result<()> {
 }
 
 fn a_journal_that_is_gone_older_or_damaged_is_found_out_and_begun_anew() -> Result<()> {
-    let lab = Lab::start(&LabSpec::pair().ssh_keys_on("new"))?;
+    let lab = Lab::start(&LabSpec::pair().without_rspamd().ssh_keys_on("new"))?;
     let rehome = Rehome::install(lab.new(), &mail_only(&Reach::Ssh("old"), &Reach::Local)?)?;
     rehome.approve()?;
     rehome.kill_after(&["apply"], &["\"request-began\"", "\"sync.hot\"", "\"repeatable\""], "0.2")?;

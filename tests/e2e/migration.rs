@@ -95,7 +95,7 @@ fn by_meaning(rows: &[String]) -> Meaning {
 }
 
 fn a_server_moves_while_mail_arrives() -> Result<()> {
-    let lab = Lab::start(&LabSpec::pair().ssh_keys_on("new"))?;
+    let lab = Lab::start(&LabSpec::pair().without_rspamd().ssh_keys_on("new"))?;
     let rehome = Rehome::install(lab.new(), &mail_only(&Reach::Ssh("old"), &Reach::Local)?)?;
     rehome.approve()?;
     rehome.expect(0, &["check"])?;
@@ -132,7 +132,7 @@ fn a_server_moves_while_mail_arrives() -> Result<()> {
 }
 
 fn new_opens_without_a_restart_and_nobody_starts_old_by_mistake() -> Result<()> {
-    let lab = Lab::start(&LabSpec::pair().ssh_keys_on("new"))?;
+    let lab = Lab::start(&LabSpec::pair().without_rspamd().ssh_keys_on("new"))?;
     let rehome = Rehome::install(lab.new(), &mail_only(&Reach::Ssh("old"), &Reach::Local)?)?;
     rehome.migrate()?;
     let turns = "journalctl --sync; journalctl -t dovecot -o cat | grep -Eo 'starting up|Killed with|SIGHUP received'";
@@ -152,7 +152,7 @@ fn new_opens_without_a_restart_and_nobody_starts_old_by_mistake() -> Result<()> 
 
 /// Neither a Dovecot on new that reads mailboxes anew nor deliveries on old leave anything that is copied again and again.
 fn passes_on_a_quiet_server_copy_nothing() -> Result<()> {
-    let lab = Lab::start(&LabSpec::pair().ssh_keys_on("new"))?;
+    let lab = Lab::start(&LabSpec::pair().without_rspamd().ssh_keys_on("new"))?;
     let rehome = Rehome::install(lab.new(), &mail_only(&Reach::Ssh("old"), &Reach::Local)?)?;
     rehome.approve()?;
     rehome.expect(5, &["apply"])?;
@@ -188,14 +188,14 @@ fn sieve_works_on(lab: &Lab) -> Result<()> {
 }
 
 fn rehome_runs_on_the_old_side() -> Result<()> {
-    let lab = Lab::start(&LabSpec::pair().ssh_keys_on("old"))?;
+    let lab = Lab::start(&LabSpec::pair().without_rspamd().ssh_keys_on("old"))?;
     let before = Before::of(lab.old())?;
     Rehome::install(lab.old(), &mail_only(&Reach::Local, &Reach::Ssh("new"))?)?.migrate()?;
     moved(&lab, &before).map(drop)
 }
 
 fn rehome_runs_on_a_third_machine() -> Result<()> {
-    let lab = Lab::start(&LabSpec::pair().with_third().ssh_keys_on("third"))?;
+    let lab = Lab::start(&LabSpec::pair().without_rspamd().with_third().ssh_keys_on("third"))?;
     let before = Before::of(lab.old())?;
     let rehome = Rehome::install(lab.third(), &mail_only(&Reach::Ssh("old"), &Reach::Ssh("new"))?)?;
     mail_does_not_pass_through_third(&lab, &rehome)?;
@@ -203,7 +203,8 @@ fn rehome_runs_on_a_third_machine() -> Result<()> {
 }
 
 fn rehome_goes_through_sudo_where_root_may_not_log_in() -> Result<()> {
-    let spec = LabSpec::pair().with_third().ssh_keys_on("third").root_login_off("old").root_login_off("new");
+    let spec =
+        LabSpec::pair().without_rspamd().with_third().ssh_keys_on("third").root_login_off("old").root_login_off("new");
     let lab = Lab::start(&spec)?;
     let before = Before::of(lab.old())?;
     let rehome = Rehome::install(lab.third(), &mail_only(&Reach::Sudo("old"), &Reach::Sudo("new"))?)?;
@@ -237,7 +238,7 @@ fn mail_does_not_pass_through_third(lab: &Lab, rehome: &Rehome) -> Result<()> {
 }
 
 fn a_server_whose_dovecot_cannot_list_its_users_moves_all_the_same() -> Result<()> {
-    let lab = Lab::start(&LabSpec::pair().ssh_keys_on("new"))?;
+    let lab = Lab::start(&LabSpec::pair().without_rspamd().ssh_keys_on("new"))?;
     for machine in [lab.old(), lab.new()] {
         machine
             .sh("sed -i 's/^iterate_query/#&/' /etc/dovecot/dovecot-sql.conf.ext && systemctl restart dovecot && \

@@ -39,7 +39,7 @@ fn record(machine: &Machine) -> Result<serde_json::Value> {
 }
 
 fn a_second_operator_is_told_who_is_at_work_and_takes_over_only_when_told_to() -> Result<()> {
-    let lab = Lab::start(&LabSpec::pair().with_third().ssh_keys_on("third").ssh_keys_on("new"))?;
+    let lab = Lab::start(&LabSpec::pair().without_rspamd().with_third().ssh_keys_on("third").ssh_keys_on("new"))?;
     let first = Rehome::install(lab.third(), &mail_only(&Reach::Ssh("old"), &Reach::Ssh("new"))?)?;
     let second = Rehome::install(lab.new(), &mail_only(&Reach::Ssh("old"), &Reach::Local)?)?;
     first.approve()?;
@@ -82,7 +82,7 @@ fn a_second_operator_is_told_who_is_at_work_and_takes_over_only_when_told_to() -
 }
 
 fn who_is_taken_over_while_it_runs_begins_nothing_more() -> Result<()> {
-    let lab = Lab::start(&LabSpec::pair().with_third().ssh_keys_on("third").ssh_keys_on("new"))?;
+    let lab = Lab::start(&LabSpec::pair().without_rspamd().with_third().ssh_keys_on("third").ssh_keys_on("new"))?;
     let first = Rehome::install(lab.third(), &mail_only(&Reach::Ssh("old"), &Reach::Ssh("new"))?)?;
     let second = Rehome::install(lab.new(), &mail_only(&Reach::Ssh("old"), &Reach::Local)?)?;
     first.approve()?;
@@ -111,7 +111,7 @@ fn who_is_taken_over_while_it_runs_begins_nothing_more() -> Result<()> {
 }
 
 fn another_machine_in_the_place_of_a_side_is_refused() -> Result<()> {
-    let lab = Lab::start(&LabSpec::pair().ssh_keys_on("new"))?;
+    let lab = Lab::start(&LabSpec::pair().without_rspamd().ssh_keys_on("new"))?;
     let plan = up_to(&mail_only(&Reach::Ssh("old"), &Reach::Local)?, "accounts")?;
     // The same machine twice.
     let rehome = Rehome::install(lab.new(), &plan.replace("root@old", "root@new"))?;

@@ -13,7 +13,7 @@ pub(crate) fn tests() -> Vec<Trial> {
 }
 
 fn what_is_not_approved_or_not_who_it_was_is_refused() -> Result<()> {
-    let lab = Lab::start(&LabSpec::pair().with_third().ssh_keys_on("third"))?;
+    let lab = Lab::start(&LabSpec::pair().without_rspamd().with_third().ssh_keys_on("third"))?;
     let old = Reach::Ssh("old");
     let plan = up_to(&mail_only(&old, &Reach::Ssh("new"))?, "accounts")?;
     let rehome = Rehome::install(lab.third(), &plan)?;

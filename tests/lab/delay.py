@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""delay.py OUTSIDE INSIDE LINK BRIDGE MS [LOSS%]  - delays (and loses) what passes a machine's link, each way, without the
+"""delay.py OUTSIDE INSIDE LINK BRIDGE MS [LOSS% [BYTES]]  - delays (and loses) what passes a machine's link, each way, and lets
+at most so many bytes a second pass (more waits for a second at most, then it is lost, as in a router), without the
 kernel's sch_netem: takes LINK off the BRIDGE in namespace OUTSIDE and pumps frames between the two, from here. INSIDE is
 the machine's namespace. Says "delaying" when it does; ends, and puts the link back, when stdin is closed."""
 import ctypes, fcntl, heapq, os, random, select, socket, struct, subprocess, sys, time
 
 outside, inside, link, bridge = sys.argv[1:5]
 delay, loss = float(sys.argv[5]) / 1e3, float(sys.argv[6]) / 100 if len(sys.argv) > 6 else 0
+rate = float(sys.argv[7]) if len(sys.argv) > 7 else 0
 TAP = 'd-' + link
 
 
@@ -33,6 +35,7 @@ def ip(words):
 
 def pump(tap, packets):
     queue, count = [], 0
+    free = {True: 0.0, False: 0.0}  # when each way has carried what is on it
     while True:
         wait = max(0, queue[0][0] - time.monotonic()) if queue else None
         ready, _, _ = select.select([tap, packets, sys.stdin], [], [], wait)
@@ -50,9 +53,15 @@ def pump(tap, packets):
                             continue
                 except BlockingIOError:
                     break
-                if not loss or random.random() >= loss:
-                    count += 1
-                    heapq.heappush(queue, (now + delay, count, source is tap, frame))
+                if loss and random.random() < loss:
+                    continue
+                carried, way = now, source is tap
+                if rate:
+                    if free[way] > now + 1:
+                        continue
+                    carried = free[way] = max(free[way], now) + len(frame) / rate
+                count += 1
+                heapq.heappush(queue, (carried + delay, count, way, frame))
         while queue and queue[0][0] <= time.monotonic():
             _, _, from_tap, frame = heapq.heappop(queue)
             try:

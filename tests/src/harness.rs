@@ -40,13 +40,13 @@ fn skip(name: &str, reason: &str, ci: bool) -> Result<Completion, Failed> {
     Ok(Completion::ignored_with(reason))
 }
 
-/// Runs the tests as cargo's own harness would. Two at a time unless `--test-threads` or `LAB_THREADS` says otherwise:
+/// Runs the tests as cargo's own harness would. Three at a time unless `--test-threads` or `LAB_THREADS` says otherwise:
 /// each boots machines of its own.
 #[must_use]
 pub fn main(tests: Vec<Trial>) -> ExitCode {
     let mut arguments = Arguments::from_args();
     let asked = std::env::var("LAB_THREADS").ok().and_then(|count| count.parse().ok());
-    arguments.test_threads = arguments.test_threads.or(asked).or(Some(2));
+    arguments.test_threads = arguments.test_threads.or(asked).or(Some(3));
     let conclusion = libtest_mimic::run(&arguments, tests);
     if !arguments.list && ready().is_ok() {
         // Labs of tests that were killed; those of this process are gone already.

@@ -76,3 +76,53 @@ pub fn release_rehome(environment: Vec<(&'static str, OsString)>) -> anyhow::Res
     run(workspace("build").envs(environment).args(["--release", "--bins"]))?;
     Ok(target().join("release/rehome"))
 }
+
+/// A test program, as `cargo test` would run it.
+pub struct Program {
+    /// "e2e"
+    pub name: String,
+    path: PathBuf,
+    /// its package's
+    folder: PathBuf,
+}
+
+impl Program {
+    fn command(&self, environment: &[(&'static str, OsString)]) -> Command {
+        let mut command = Command::new(&self.path);
+        command.current_dir(&self.folder).env("CARGO_MANIFEST_DIR", &self.folder).envs(environment.iter().cloned());
+        command
+    }
+
+    /// Runs it to its end.
+    pub fn run(&self, environment: &[(&'static str, OsString)]) -> anyhow::Result<()> {
+        eprintln!("     Running {} ({})", self.name, self.path.display());
+        run(&mut self.command(environment))
+    }
+
+    /// The same; what it prints is shown once it is over.
+    pub fn run_quietly(&self, environment: &[(&'static str, OsString)]) -> anyhow::Result<()> {
+        let output =
+            self.command(environment).output().with_context(|| format!("cannot start {}", self.path.display()))?;
+        let said = [output.stdout, output.stderr].concat();
+        println!("     Ran {} ({})\n{}", self.name, self.path.display(), String::from_utf8_lossy(&said));
+        ensure!(output.status.success(), "the tests of `{}` failed ({})", self.name, output.status);
+        Ok(())
+    }
+}
+
+/// The workspace's test programs, built.
+pub fn test_programs(environment: &[(&'static str, OsString)]) -> anyhow::Result<Vec<Program>> {
+    let mut command = workspace("test");
+    command.envs(environment.iter().cloned()).args(["--no-run", "--message-format", "json-render-diagnostics"]);
+    let output = command.stderr(Stdio::inherit()).output().context("cannot start cargo")?;
+    ensure!(output.status.success(), "the tests were not built ({})", output.status);
+    let text = String::from_utf8(output.stdout)?;
+    let messages = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let tests = messages.filter(|message| message["profile"]["test"] == true);
+    let program = |message: serde_json::Value| {
+        let folder = Path::new(message["manifest_path"].as_str()?).parent()?.to_path_buf();
+        let (name, path) = (message["target"]["name"].as_str()?, message["executable"].as_str()?);
+        Some(Program { name: name.to_owned(), path: path.into(), folder })
+    };
+    Ok(tests.filter_map(program).collect())
+}

@@ -36,23 +36,29 @@ pub fn run(args: &FuzzArgs) -> anyhow::Result<()> {
     }
     let chosen = if args.targets.is_empty() { all } else { args.targets.clone() };
     ensure_packages(&PACKAGES)?;
-    let folder = build()?;
+    let folder = build(false)?;
     for target in chosen {
         fuzz(&folder.join(&target), &target, args)?;
     }
     Ok(())
 }
 
-/// Each for a moment, as a part of the tests. Where what it needs is not there and cannot be installed, it is skipped with
-/// the reason; never with `CI=true`.
-pub fn briefly() -> anyhow::Result<()> {
-    if let Err(error) = ensure_packages(&PACKAGES)
-        && std::env::var_os("CI").is_none_or(|ci| ci != "true")
-    {
+/// Builds them all with what others leave of this machine, for [`briefly`]. Where what it needs is not there and cannot be
+/// installed, they are skipped with the reason; never with `CI=true`.
+pub fn prepare() -> anyhow::Result<Option<PathBuf>> {
+    if let Err(error) = ensure_packages(&PACKAGES) {
+        ensure!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "{error}");
         println!("skipped: fuzz targets: {error}");
-        return Ok(());
+        return Ok(None);
     }
-    run(&FuzzArgs { targets: Vec::new(), seconds: 5, keep: false })
+    build(true).map(Some)
+}
+
+/// Each for a moment, as a part of the tests.
+pub fn briefly(folder: Option<&Path>) -> anyhow::Result<()> {
+    let Some(folder) = folder else { return Ok(()) };
+    let args = FuzzArgs { targets: Vec::new(), seconds: 5, keep: false };
+    targets()?.iter().try_for_each(|target| fuzz(&folder.join(target), target, &args))
 }
 
 fn home() -> PathBuf {
@@ -73,12 +79,16 @@ fn files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     entries.map(|entry| Ok(entry?.path())).collect()
 }
 
-/// Builds them all; answers the folder that they are in.
-fn build() -> anyhow::Result<PathBuf> {
+/// Builds them all; answers the folder that they are in. `meekly`: nobody else is to wait for it.
+fn build(meekly: bool) -> anyhow::Result<PathBuf> {
     let target = cargo::target().join("fuzz");
     // With a target named, build scripts and macros are no part of what is fuzzed.
     let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = if meekly { Command::new("nice") } else { Command::new(&cargo) };
+    if meekly {
+        command.args(["-n", "19"]).arg(&cargo).arg("--quiet");
+    }
     command
         .current_dir(home())
         .args(["build", "--release", "--bins", "--target", &triple, "--target-dir"])

@@ -1,11 +1,15 @@
 //! `cargo xtask test`: everything that has to hold. The lab's machines are built while cargo compiles.
 
 use std::ffi::OsString;
-use std::thread::JoinHandle;
+use std::thread::{JoinHandle, ScopedJoinHandle};
 
 use anyhow::Context;
 
+use crate::cargo::Program;
 use crate::{build, cargo, fuzz};
+
+/// The test program of the lab.
+const LAB: &str = "e2e";
 
 /// Run all tests: unit, command line, lab
 #[derive(clap::Args)]
@@ -69,13 +73,37 @@ pub fn run(args: &TestArgs) -> anyhow::Result<()> {
         Err(reason) => Lab::off(reason),
     };
     let lab = lab.build()?;
-    let mut command = cargo::workspace("test");
-    command.envs(lab.environment()).args(if args.only_lab {
-        ["--test", "e2e"].as_slice()
-    } else {
-        &["--no-fail-fast"]
-    });
-    cargo::run(command.arg("--").args(&args.rest))?;
     // Some names to match are no wish to fuzz.
-    if args.only_lab || !args.rest.is_empty() { Ok(()) } else { fuzz::briefly() }
+    if args.only_lab || !args.rest.is_empty() {
+        let mut command = cargo::workspace("test");
+        command.envs(lab.environment());
+        command.args(if args.only_lab { ["--test", LAB].as_slice() } else { &["--no-fail-fast"] });
+        return cargo::run(command.arg("--").args(&args.rest));
+    }
+    all(&lab)
+}
+
+/// Everything: the lab, where much is waited for, beside all other tests, and what is fuzzed is built with what they leave.
+fn all(lab: &Lab) -> anyhow::Result<()> {
+    let environment = lab.environment();
+    let (in_lab, others): (Vec<Program>, Vec<Program>) =
+        cargo::test_programs(&environment)?.into_iter().partition(|program| program.name == LAB);
+    let (in_lab, others, fuzz) = std::thread::scope(|scope| {
+        let others = scope.spawn(|| -> anyhow::Result<()> {
+            let failed: Vec<anyhow::Error> =
+                others.iter().filter_map(|program| program.run_quietly(&environment).err()).collect();
+            let mut doc = cargo::workspace("test");
+            let doc = cargo::run(doc.envs(environment.clone()).args(["--doc", "--no-fail-fast", "--quiet"]));
+            failed.into_iter().next().map_or(doc, Err)
+        });
+        let fuzz = scope.spawn(fuzz::prepare);
+        let in_lab = in_lab.iter().try_for_each(|program| program.run(&environment));
+        (in_lab, joined(others), joined(fuzz))
+    });
+    let fuzzed = fuzz.and_then(|ready| fuzz::briefly(ready.as_deref()));
+    in_lab.and(others).and(fuzzed)
+}
+
+fn joined<T>(thread: ScopedJoinHandle<'_, anyhow::Result<T>>) -> anyhow::Result<T> {
+    thread.join().unwrap_or_else(|_| Err(anyhow::anyhow!("it broke off")))
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rehome_gatekeeper::journal::{Run, RunState};
 use rehome_gatekeeper::types::{Answer, Context, Failure, Gate, SideName, Verb};
-use rehome_gatekeeper::{CallError, Clock, Component, Host, Journal, Scope, Session};
+use rehome_gatekeeper::{CallError, Clock, Component, Host, Journal, Receipts, Scope, Session};
 use rehome_remote::Side;
 
 use crate::approval::Approval;
@@ -180,6 +180,8 @@ impl Migration {
         let claim = Arc::new(Claim::take(machines, known, work.journal.clone(), &claimant).await?);
         work.sink.event(Event::Claimed { epoch: claim.epoch(), took_over: take_over });
         work.host.fence(claim.clone());
+        work.host
+            .keep_receipts(Receipts { migration: claim.migration().to_owned(), roots: self.settings.roots.clone() });
         work.claim = Some(claim);
         Ok(())
     }

@@ -10,7 +10,7 @@ use POSIX ();
 my $SELF = '@SELF@';
 my $STATE = '@STATE@';
 my $DIGEST = '@DIGEST@';
-my ($WRAPPER, $HOLD, $WHO, $END, $SOCKET, $RELAY, $AGENT, $RECORD) = (@PROGRAMS@);
+my ($WRAPPER, $HOLD, $WHO, $END, $SOCKET, $RELAY, $AGENT, $RECORD, $RECEIPT) = (@PROGRAMS@);
 # {id, words => [literal or hole], input, ok, yields, kept}
 my @COMMANDS = (@COMMANDS@);
 # by root: {mode, names, scope}
@@ -236,9 +236,15 @@ sub own { # rehome's own programs; nothing where it is none of them
         my ($program, @rest) = @argv[2, 4 .. $#argv];
         return agent(@rest) if $program eq $AGENT && @rest == 3;
         return @argv if $program eq $RECORD && is_record(@rest);
+        return receipt(@argv) if $program eq $RECEIPT;
         return ($SELF, 'relay', @rest) if $program eq $RELAY && (@rest == 1 && $SOCKETS{ $rest[0] } || is_redis(@rest));
     }
     return;
+}
+sub receipt { # what became of a command, or one that leaves a receipt
+    my ($root, $what, $key, @argv) = @_[4 .. $#_];
+    refuse('no receipt') if @_ < 7 || $root ne '' || $key !~ /\A[0-9a-f]{32}\.[0-9]{1,20}\z/ || $what ne (@argv ? 'run' : 'look');
+    return (@_[0 .. 6], @argv ? command(@argv) : ());
 }
 sub is_record { # whose the side is: read, or one record replaced
     my ($root, $what, $id, $text) = @_;

@@ -39,6 +39,7 @@ pub fn gate(grants: &Grants, program: &str, state: &str) -> Gate {
         remote::RELAY,
         sync::agent(),
         remote::RECORD,
+        remote::RECEIPT,
     ];
     let pieces = [
         ("@SELF@", perl::escaped(program)),

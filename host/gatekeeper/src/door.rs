@@ -9,14 +9,15 @@ use std::sync::{Arc, Mutex as StdMutex};
 use std::time::Instant;
 
 use rehome_manifest::{Filled, Request};
-use rehome_remote::Side;
+use rehome_remote::{Command, Side};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::clock::Clock;
-use crate::host::{Event, Host};
+use crate::host::{Event, Host, failure};
 use crate::journal::{EffectKey, JournalError, State, now_ms};
-use crate::types::{Effect, Failure, SideName, Verb};
+use crate::receipts::Receipt;
+use crate::types::{Effect, ExecOutput, Failure, SideName, Verb};
 
 /// Whose call it is.
 #[derive(Clone, Debug)]
@@ -61,6 +62,8 @@ pub(crate) struct Call<'a> {
 /// Leave to reach the sides for one request. Only the door makes one.
 pub(crate) struct Permit {
     host: Arc<Host>,
+    /// the number of an effect that must not be done twice
+    once: Option<u64>,
     /// set when a side could not be reached at all, or was not ours any more: then nothing was begun there
     unreached: Arc<AtomicBool>,
 }
@@ -68,6 +71,13 @@ pub(crate) struct Permit {
 impl Permit {
     pub(crate) fn host(&self) -> &Arc<Host> {
         &self.host
+    }
+    /// A command as it is to be run on a connected side: one that must not be run twice leaves a receipt there.
+    pub(crate) fn for_good(&self, at: &Side, side: SideName, command: Command) -> Command {
+        match (self.once, self.host.receipts()) {
+            (Some(effect), Some(receipts)) => receipts.around(at, side, effect, command),
+            _ => command,
+        }
     }
     /// The side, connected. A capability asks for all it needs before it begins anything on one of them.
     pub(crate) async fn side(&self, side: SideName) -> Result<Side, Failure> {
@@ -161,7 +171,7 @@ impl Session {
         };
         let effect = looks.unwrap_or(request.effect);
         if effect == Effect::Once
-            && let Some(answer) = self.already(&key).await?
+            && let Some(answer) = self.already(&key, request).await?
         {
             return Ok(answer);
         }
@@ -181,7 +191,10 @@ impl Session {
         let unreached = Arc::new(AtomicBool::new(false));
         let held = if id.is_some() { self.host.hold(effect).await } else { Ok(()) };
         let mut result = match held {
-            Ok(()) => act(Permit { host: self.host.clone(), unreached: unreached.clone() }).await,
+            Ok(()) => {
+                let once = id.filter(|_| effect == Effect::Once);
+                act(Permit { host: self.host.clone(), once, unreached: unreached.clone() }).await
+            }
             Err(failure) => {
                 unreached.store(true, Ordering::Relaxed);
                 Err(failure)
@@ -283,15 +296,48 @@ impl Session {
     }
 
     /// What a `once` effect answered, if it was done in this run; an error if nobody knows.
-    async fn already<T: DeserializeOwned + Default>(&self, key: &EffectKey) -> Result<Option<T>, Failure> {
+    async fn already<T>(&self, key: &EffectKey, request: &Request) -> Result<Option<T>, Failure>
+    where
+        T: DeserializeOwned + Default,
+    {
         let Some(effect) = self.journaled(self.host.journal.last_effect(key).await)? else { return Ok(None) };
         match effect.state {
-            State::Done => {
-                let answer = effect.outcome.as_deref().and_then(|text| serde_json::from_str(text).ok());
-                Ok(Some(answer.unwrap_or_default()))
-            }
+            State::Done => Ok(Some(answered(effect.outcome.as_deref()))),
             State::Failed | State::Refused => Ok(None),
-            State::Begun | State::Unknown => Err(self.unknown(effect.id, key)),
+            State::Begun | State::Unknown => match self.by_receipt(effect.id, key, request).await? {
+                Known::Done(outcome) => Ok(Some(answered(Some(&outcome)))),
+                Known::Failed => Ok(None),
+                Known::Nothing => Err(self.unknown(effect.id, key)),
+            },
+        }
+    }
+
+    /// What the side itself knows of a command of which nobody heard the end; the journal knows it then, too.
+    async fn by_receipt(&self, id: u64, key: &EffectKey, request: &Request) -> Result<Known, Failure> {
+        let exec = request.id.strip_prefix("exec.").and_then(|name| self.filled.manifest.exec.get(name));
+        let (Some(exec), Some(side), Some(receipts)) = (exec, key.side, self.host.receipts()) else {
+            return Ok(Known::Nothing);
+        };
+        self.host.hold(Effect::Once).await?;
+        let at = self.host.connect(side).await.map_err(|error| failure(&request.id, error))?;
+        let patience = crate::exec::time(&request.id, &exec.timeout)?;
+        let journal = &self.host.journal;
+        let failed = |why: String| async move {
+            self.journaled(journal.outcome(id, State::Failed, None, Some(&why)).await)?;
+            Ok(Known::Failed)
+        };
+        match receipts.look(&at, side, id, patience).await? {
+            Some(Receipt::NotBegun) => failed(format!("{side} says that it never began")).await,
+            Some(Receipt::Ended { status, .. }) if !exec.ok.contains(&status) => {
+                failed(format!("{side} says that it ended with status {status}")).await
+            }
+            Some(Receipt::Ended { status, stdout: Some(stdout) }) => {
+                let outcome = serde_json::to_string(&ExecOutput { status, stdout, stderr: Vec::new() });
+                let outcome = outcome.map_err(|error| Failure::other("journal", error))?;
+                self.journaled(journal.outcome(id, State::Done, Some(&outcome), None).await)?;
+                Ok(Known::Done(outcome))
+            }
+            _ => Ok(Known::Nothing),
         }
     }
 
@@ -334,4 +380,17 @@ impl Session {
     pub(crate) fn journaled<T>(&self, result: Result<T, JournalError>) -> Result<T, Failure> {
         result.map_err(|error| Failure::other("journal", error))
     }
+}
+
+/// What is known of an effect whose end nobody heard.
+enum Known {
+    /// it answered this, as the journal has it
+    Done(String),
+    /// it was not done, or failed: it may be done again
+    Failed,
+    Nothing,
+}
+
+fn answered<T: DeserializeOwned + Default>(outcome: Option<&str>) -> T {
+    outcome.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
 }

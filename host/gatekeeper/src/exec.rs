@@ -85,6 +85,7 @@ impl Session {
                 let request = request.ok_or_else(|| Failure::NotFound(id_of(name)))?;
                 let command = self.command(&permit, name, &request, on, values, rows).await?;
                 let side = permit.side(on).await?;
+                let command = permit.for_good(&side, on, command);
                 let output = side.run(&command).await.map_err(|error| failure(&id_of(name), error))?;
                 let output = ExecOutput { status: output.status, stdout: output.stdout, stderr: output.stderr };
                 success(&id_of(name), &request, &output)?;
@@ -298,7 +299,7 @@ fn at_pointer(line: &str, pointer: &str) -> Option<String> {
     }
 }
 
-fn time(id: &str, text: &str) -> Result<std::time::Duration, Failure> {
+pub(crate) fn time(id: &str, text: &str) -> Result<std::time::Duration, Failure> {
     quantity::duration(text).map_err(|why| Failure::other(id, why))
 }
 

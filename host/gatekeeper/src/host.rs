@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::door::Permit;
 use crate::fence::{Fence, age};
 use crate::journal::{Journal, JournalError};
+use crate::receipts::Receipts;
 use crate::services::Services;
 use crate::types::{Effect, Failure, Level, SideName, Verb};
 
@@ -152,6 +153,7 @@ pub struct Host {
     pub(crate) clock: Arc<Clock>,
     pub(crate) services: Services,
     fence: OnceLock<Arc<dyn Fence>>,
+    receipts: OnceLock<Receipts>,
     state: PathBuf,
     trees: Mutex<HashMap<(SideName, PathBuf), Arc<Tree>>>,
 }
@@ -191,6 +193,7 @@ impl Host {
             clock,
             services,
             fence: OnceLock::new(),
+            receipts: OnceLock::new(),
             state: state.to_path_buf(),
             trees: Mutex::new(HashMap::new()),
         })
@@ -216,6 +219,16 @@ impl Host {
     pub fn fence(&self, fence: Arc<dyn Fence>) {
         // The first one stays.
         let _ = self.fence.set(fence);
+    }
+
+    /// From now on what must not be done twice leaves receipts.
+    pub fn keep_receipts(&self, receipts: Receipts) {
+        // The first ones stay.
+        let _ = self.receipts.set(receipts);
+    }
+
+    pub(crate) fn receipts(&self) -> Option<&Receipts> {
+        self.receipts.get()
     }
 
     /// Whether the sides are still ours to change.

@@ -43,6 +43,9 @@ pub mod programs {
     /// `/usr/bin/perl -e RECORD -- ROOT WORD…`: keeps small records in /var/lib/rehome; what they say is their writer's matter.
     pub const RECORD: &str = include_str!("record.pl");
 
+    /// `/usr/bin/perl -e RECEIPT -- ROOT WORD…`: runs a command that leaves a receipt, in /var/lib/rehome/receipts, or looks for one.
+    pub const RECEIPT: &str = include_str!("receipt.pl");
+
     /// `/bin/sh -c WRAPPER rehome TOKEN HOME COMMAND…`: around every command.
     pub fn wrapper() -> String {
         crate::wrapper::script()

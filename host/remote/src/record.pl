@@ -72,7 +72,11 @@ answer('changed', $now) if $now ne $seen;
 if ($new eq '') {
     unlink("$folder/$id") or $!{ENOENT} or decline("$folder/$id cannot be removed: $!");
     to_disk($handle, $folder);
-    # The last one takes the folder with it.
+    # Receipts of what it did (receipt.pl) go with it; the last one takes the folder, too.
+    if (opendir(my $listing, "$folder/receipts")) {
+        unlink("$folder/receipts/$_") for grep { /\A$id\.[0-9]+\z/ } readdir($listing);
+    }
+    rmdir("$folder/receipts");
     rmdir($folder);
     answer('done', records());
 }

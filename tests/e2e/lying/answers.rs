@@ -52,7 +52,7 @@ fn mails(machine: &Machine) -> Result<String> {
 }
 
 fn no_queue_id_deletes_more_than_the_operator_named() -> Result<()> {
-    let lab = Lab::start(&LabSpec::pair().ssh_keys_on("new"))?;
+    let lab = Lab::start(&LabSpec::pair().without_rspamd().ssh_keys_on("new"))?;
     let rehome = Rehome::install(lab.new(), &postfix::plan(&["accounts", "forward", "watch"])?)?;
     rehome.approve()?;
     rehome.expect(5, &["apply"])?;
@@ -145,7 +145,7 @@ fn circling() -> Result<String> {
 }
 
 fn names_that_lead_in_a_circle_end_in_an_error() -> Result<()> {
-    let lab = Lab::start(&LabSpec::pair().ssh_keys_on("new"))?;
+    let lab = Lab::start(&LabSpec::pair().without_rspamd().ssh_keys_on("new"))?;
     let rehome = Rehome::install_whole(lab.new(), &circling()?, &lab.tsig_key()?)?;
     rehome.approve()?;
     update(

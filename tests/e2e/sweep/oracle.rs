@@ -55,6 +55,13 @@ pub(crate) struct Verdict {
 }
 
 impl Holdings {
+    /// A message that the other one has not, content for content, if there is one.
+    pub(crate) fn is_not_in(&self, other: &Holdings) -> Option<&str> {
+        let content = |message: &str| message.rsplit(' ').next().unwrap_or_default().to_owned();
+        let known: std::collections::BTreeSet<String> = other.messages.keys().map(|message| content(message)).collect();
+        self.messages.keys().find(|message| !known.contains(&content(message))).map(String::as_str)
+    }
+
     pub(crate) fn of(machine: &Machine) -> Result<Holdings> {
         let said = machine.ssh_with_input(&["python3", "-"], LOOK.as_bytes())?;
         serde_json::from_slice(&said.stdout)

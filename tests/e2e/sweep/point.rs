@@ -24,6 +24,12 @@ pub(crate) enum Kind {
     Kill,
     /// rehome is killed a moment later
     KillLater,
+    /// rehome is killed when it enters the third write(2) after that
+    KillAtWrite,
+    /// the next fsync(2), or one like it
+    KillAtSync,
+    /// the next rename(2)
+    KillAtRename,
     /// the machine that rehome runs on, new, loses power
     PowerNew,
     /// old loses power
@@ -34,31 +40,50 @@ pub(crate) enum Kind {
     Blink,
     /// all connections of old are reset
     Reset,
-    /// the database of the request's side is restarted
-    Database,
-    /// new's disk is full, until rehome has given up
-    Full,
-    /// a second operator types `apply`
-    Second,
-    /// the component's file is damaged, and rehome killed
-    Damage,
-    /// 200 ms each way throughout, and rehome is killed
+    /// old's link is 200 ms long and carries 5 MB/s, and rehome is killed
     Far,
+    /// the database server of the side is restarted
+    Database,
+    /// no space is left where new keeps mail
+    Full,
+    /// no inodes are
+    Inodes,
+    /// messages get other names, and some are gone
+    Vanish,
+    /// rehome is killed, and when it is started again its clock has jumped by a day
+    Clock,
+    /// somebody else types `apply`, too
+    Second,
+    /// rehome is killed, and a component is not what was approved when it is started again
+    Damage,
+    /// a phase computes, recurses, takes memory or prints without end
+    Guest,
+    /// names that no terminal should see, and rehome is killed
+    Names,
 }
 
-const ALL: [Kind; 12] = [
+/// In the order of their turns.
+pub(crate) const ALL: [Kind; 20] = [
     Kind::Kill,
     Kind::KillLater,
+    Kind::KillAtWrite,
+    Kind::KillAtSync,
+    Kind::KillAtRename,
     Kind::PowerNew,
     Kind::PowerOld,
     Kind::Cut,
     Kind::Blink,
     Kind::Reset,
+    Kind::Far,
     Kind::Database,
     Kind::Full,
+    Kind::Inodes,
+    Kind::Vanish,
+    Kind::Clock,
     Kind::Second,
     Kind::Damage,
-    Kind::Far,
+    Kind::Guest,
+    Kind::Names,
 ];
 
 /// Which way the migration goes when the fault comes.
@@ -73,7 +98,6 @@ pub(crate) enum Direction {
 pub(crate) struct Point {
     pub(crate) kind: Kind,
     pub(crate) moment: Moment,
-    pub(crate) direction: Direction,
 }
 
 impl Kind {
@@ -81,32 +105,51 @@ impl Kind {
         match self {
             Kind::Kill => "kill -9",
             Kind::KillLater => "kill -9, a moment later",
+            Kind::KillAtWrite => "kill -9 at a write(2)",
+            Kind::KillAtSync => "kill -9 at an fsync(2)",
+            Kind::KillAtRename => "kill -9 at a rename(2)",
             Kind::PowerNew => "power of new",
             Kind::PowerOld => "power of old",
             Kind::Cut => "link cut",
             Kind::Blink => "link cut for seconds",
             Kind::Reset => "RST",
+            Kind::Far => "200 ms, 5 MB/s and kill -9",
             Kind::Database => "database restarted",
             Kind::Full => "disk of new full",
+            Kind::Inodes => "inodes of new out",
+            Kind::Vanish => "messages renamed and gone",
+            Kind::Clock => "clock jumps by a day",
             Kind::Second => "second operator",
             Kind::Damage => "component damaged",
-            Kind::Far => "200 ms and kill -9",
+            Kind::Guest => "guest that does not end",
+            Kind::Names => "hostile names and kill -9",
         }
     }
 
     /// Whether it makes sense then.
     fn fits(self, moment: &Moment) -> bool {
         let request = moment.request.as_deref().unwrap_or_default();
+        let copies = request.starts_with("sync.") && moment.is_effect;
+        let forth = moment.direction() == Direction::Forth;
         match self {
             Kind::Database => ["sql.", "copy.", "snapshot.", "schema."].iter().any(|kind| request.starts_with(kind)),
-            Kind::Full => request.starts_with("sync.") && moment.is_effect,
+            Kind::Full | Kind::Inodes => copies && forth,
+            Kind::Vanish | Kind::KillAtRename => copies,
             // With a killed or reset link what is asked of old is what matters.
             Kind::Cut | Kind::Blink | Kind::Reset | Kind::PowerOld => {
                 moment.request.is_some() && moment.side.as_deref() != Some("new")
             }
-            Kind::KillLater | Kind::Far => moment.is_effect,
-            _ => true,
+            Kind::KillLater | Kind::KillAtWrite | Kind::KillAtSync | Kind::Far | Kind::Clock => moment.is_effect,
+            Kind::Guest => moment.request.is_none() && forth,
+            Kind::Names => forth,
+            Kind::Kill | Kind::PowerNew | Kind::Second | Kind::Damage => true,
         }
+    }
+}
+
+impl Moment {
+    pub(crate) fn direction(&self) -> Direction {
+        if self.verb == "undo" { Direction::Back } else { Direction::Forth }
     }
 }
 
@@ -144,8 +187,7 @@ pub(crate) fn sample(seed: u64, count: usize, moments: &[Moment]) -> Vec<Point> 
             random.shuffle(&mut decks[at]);
         }
         let Some(moment) = decks[at].pop() else { continue };
-        let direction = if moment.verb == "undo" { Direction::Back } else { Direction::Forth };
-        points.push(Point { kind, moment, direction });
+        points.push(Point { kind, moment });
     }
     points
 }

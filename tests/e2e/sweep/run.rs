@@ -1,10 +1,13 @@
-//! One migration with one fault, and what became of it.
+//! One migration there and back, with one fault on each way, and what became of it.
 
+use super::fault::{self, Done, Prepared};
 use super::oracle::{Holdings, Verdict, judge};
 use super::point::{Direction, Kind, Moment, Point};
-use crate::rehome::{Reach, Rehome, mail_only};
-use anyhow::{Context, Result, ensure};
+use crate::rehome::{Ran, Reach, Rehome, mail_only};
+use anyhow::{Result, ensure};
+use rehome_tests::harness::eventually;
 use rehome_tests::lab::{Lab, LabSpec};
+use rehome_tests::oracle::database;
 use rehome_tests::seed::accounts;
 use rehome_tests::traffic::Traffic;
 use serde_json::Value;
@@ -21,7 +24,7 @@ pub(crate) struct Outcome {
     pub(crate) lost: usize,
     pub(crate) doubled: usize,
     pub(crate) stuck: bool,
-    /// what the operator had to say, beside the answers of the plan
+    /// what the operator had to do, beside the answers of the plan
     pub(crate) operator: Option<String>,
     pub(crate) attempts: usize,
     pub(crate) why: Option<String>,
@@ -46,34 +49,30 @@ impl fmt::Display for Outcome {
 }
 
 fn start() -> Result<Lab> {
-    Lab::start(&LabSpec::pair().ssh_keys_on("new"))
+    Lab::start(&LabSpec::pair().without_rspamd().ssh_keys_on("new"))
 }
 
-fn install(lab: &Lab) -> Result<Rehome<'_>> {
-    let rehome = Rehome::install(lab.new(), &mail_only(&Reach::Ssh("old"), &Reach::Local)?)?;
-    rehome.approve()?;
-    Ok(rehome)
+fn plan() -> Result<String> {
+    mail_only(&Reach::Ssh("old"), &Reach::Local)
 }
 
 /// The moments of an undisturbed migration and of its way back, in their order.
 pub(crate) fn record() -> Result<Vec<Moment>> {
     let lab = start()?;
-    let rehome = install(&lab)?;
+    let rehome = Rehome::install(lab.new(), &plan()?)?;
+    rehome.approve()?;
     let mut moments = Vec::new();
     let mut seen: HashMap<String, usize> = HashMap::new();
     let mut note = |line: &str| moments.extend(moment(line, &mut seen));
-    for (words, status) in [(&["apply"][..], 5), (&["answer", "downtime", "go-on", "yes"], 0), (&["apply"], 0)] {
+    for (words, status) in
+        [(&["apply"][..], 5), (&["answer", "downtime", "go-on", "yes"], 0), (&["apply"], 0), (&["undo", "--yes"], 0)]
+    {
         let ended = rehome.watch(words, &mut |line| {
             note(line);
             Ok(())
         })?;
         ensure!(ended.status == Some(status), "rehome {words:?} ended with {ended:?}");
     }
-    let ended = rehome.watch(&["undo", "--yes"], &mut |line| {
-        note(line);
-        Ok(())
-    })?;
-    ensure!(ended.status == Some(0), "rehome undo ended with {ended:?}");
     Ok(moments)
 }
 
@@ -111,169 +110,198 @@ impl Moment {
     }
 }
 
-/// The migration with this fault.
-pub(crate) fn survive(point: &Point) -> Result<Outcome> {
-    let lab = start()?;
-    let before = Holdings::of(lab.old())?;
-    let rehome = install(&lab)?;
-    let recipients: Vec<&str> = accounts().users.iter().map(|user| user.email.as_str()).take(12).collect();
-    let traffic = Traffic::start(&lab, lab.old(), "sweep", 3.0, &recipients)?;
-    let far = match point.kind {
-        Kind::Far => Some(lab.link_delay("old", Duration::from_millis(200))?),
-        _ => None,
-    };
-    let mut attempts = 0;
-    if point.direction == Direction::Back {
-        ensure!(finish(&rehome, "apply", &mut attempts)?.is_none(), "without a fault it did not come to its end");
-        attempts = 0;
-    }
-    let verb = point.moment.verb.as_str();
-    let came = disturb(&lab, &rehome, point)?;
-    ensure!(came, "the moment did not come again");
-    let why = finish(&rehome, verb, &mut attempts)?;
-    drop(far);
-    let sent = traffic.stop()?;
-    ensure!(sent.accepted().count() > 5, "too few mails were accepted to prove anything: {sent:?}");
-    // What was under way in Postfix at that moment is delivered, or back in a queue.
-    std::thread::sleep(Duration::from_secs(1));
-    let (serves, other) = match point.direction {
-        Direction::Forth => (lab.new(), lab.old()),
-        Direction::Back => (lab.old(), lab.new()),
-    };
-    let (serves, other) = (Holdings::of(serves)?, Holdings::of(other)?);
-    let Verdict { lost, doubled } = judge(&before, &serves, &other, &sent);
-    let stuck = why.is_some();
-    let mut said: Vec<String> = why.into_iter().collect();
-    said.extend(lost.iter().take(3).map(|mail| format!("lost: {mail}")));
-    said.extend(doubled.iter().take(3).map(|mail| format!("doubled: {mail}")));
-    if !serves.unfinished.is_empty() {
-        said.push(format!("unfinished: {}", serves.unfinished.join(", ")));
-    }
-    let port = if point.direction == Direction::Forth { lab.new() } else { lab.old() };
-    if !stuck && !port.port_is_open(143)? {
-        said.push("Dovecot does not serve".to_owned());
-    }
-    let stuck = stuck || said.iter().any(|text| text.starts_with("unfinished") || text.starts_with("Dovecot"));
-    Ok(Outcome {
-        lost: lost.len(),
-        doubled: doubled.len(),
-        stuck,
-        operator: None,
-        attempts,
-        why: (!said.is_empty()).then(|| said.join("; ")),
-    })
-}
-
-/// Types the verb, and answers, until it is done; or says why it is not.
-fn finish(rehome: &Rehome<'_>, verb: &str, attempts: &mut usize) -> Result<Option<String>> {
-    let mut said = String::new();
-    while *attempts < ATTEMPTS {
-        *attempts += 1;
-        let words: &[&str] = if verb == "undo" { &["undo", "--yes"] } else { &["apply"] };
-        let ran = rehome.run(words)?;
-        match ran.status {
-            Some(0) => return Ok(None),
-            Some(5) => drop(rehome.run(&["answer", &rehome.waits_at()?, "go-on", "yes"])?),
-            _ => std::thread::sleep(Duration::from_secs(1)),
+/// A migration with the first fault on its way, and with the second on its way back, where there are such. What became of each;
+/// after the first that was not survived nothing more is tried.
+pub(crate) fn survive(forth: Option<&Point>, back: Option<&Point>, tell: &mut dyn FnMut(&Point, Outcome)) {
+    let mut at = forth.or(back);
+    let mut tried = || -> Result<()> {
+        let lab = start()?;
+        let mut before = Holdings::of(lab.old())?;
+        let prepared = forth.map_or(Ok(Prepared::default()), |point| fault::prepare(&lab, point.kind))?;
+        // What has a hostile name is to arrive; what will be deleted on old is not.
+        if forth.is_some_and(|point| point.kind == Kind::Names) {
+            before = Holdings::of(lab.old())?;
         }
-        said = ran.stderr;
-    }
-    Ok(Some(said.lines().filter(|line| !line.is_empty()).take(6).collect::<Vec<_>>().join(" | ")))
-}
-
-/// Runs up to the moment, lets the fault happen, and puts right what an operator would: a cable, a machine, a disk. Answers
-/// whether the moment came.
-fn disturb(lab: &Lab, rehome: &Rehome<'_>, point: &Point) -> Result<bool> {
-    let Point { kind, moment, .. } = point;
-    let marks = moment.marks();
-    let marks: Vec<&str> = marks.iter().map(String::as_str).collect();
-    let words: &[&str] = if moment.verb == "undo" { &["undo", "--yes"] } else { &["apply"] };
-    // Up to the gate, and after it.
-    for _ in 0..3 {
-        let mut came = 0;
-        let mut acted = false;
-        let ended = rehome.watch(words, &mut |line| {
-            if acted || !marks.iter().all(|mark| line.contains(mark)) {
-                return Ok(());
+        let rehome = Rehome::install(lab.new(), &plan()?)?;
+        let guest = forth.filter(|point| point.kind == Kind::Guest);
+        if let Some(point) = guest {
+            rehome.plan(&fault::with_guest(&plan()?, &point.moment)?)?;
+        }
+        // So that it can jump back.
+        if forth.is_some_and(|point| point.kind == Kind::Clock && point.moment.nth % 2 == 0) {
+            rehome.clock_is_ahead(86_400);
+        }
+        rehome.approve()?;
+        let way = Way { lab: &lab, rehome: &rehome, before: &before };
+        match forth {
+            None => ensure!(way.finish("apply", &mut 0)?.is_none(), "without a fault it did not come to its end"),
+            Some(point) => {
+                let outcome = way.go(point, prepared)?;
+                let good = outcome.is_good();
+                tell(point, outcome);
+                at = back;
+                if !good {
+                    return Ok(());
+                }
             }
-            came += 1;
-            if came == moment.nth {
-                acted = true;
-                act(lab, rehome, *kind, moment)?;
-            }
-            Ok(())
-        })?;
-        if acted {
-            mend(lab, rehome, *kind)?;
-            return Ok(true);
         }
-        if ended.status != Some(5) {
-            return Ok(false);
-        }
-        rehome.expect(0, &["answer", &rehome.waits_at()?, "go-on", "yes"])?;
-    }
-    Ok(false)
-}
-
-const KILL: &str = "pkill -KILL -x rehome || true";
-
-/// The fault itself.
-fn act(lab: &Lab, rehome: &Rehome<'_>, kind: Kind, moment: &Moment) -> Result<()> {
-    let new = lab.new();
-    match kind {
-        Kind::Kill | Kind::Far => new.sh(KILL).map(drop),
-        Kind::KillLater => new.sh(&format!("sleep 0.2; {KILL}")).map(drop),
-        Kind::PowerNew => lab.power_off("new"),
-        Kind::PowerOld => lab.power_off("old"),
-        Kind::Cut => lab.link_cut("old"),
-        Kind::Blink => {
-            lab.link_cut("old")?;
-            std::thread::sleep(Duration::from_secs(2));
-            lab.link_heal("old")
-        }
-        Kind::Reset => lab.link_reset("old"),
-        Kind::Database => {
-            let side = if moment.side.as_deref() == Some("new") { lab.new() } else { lab.old() };
-            side.sh("systemctl restart mariadb").map(drop)
-        }
-        Kind::Full => new.sh("dd if=/dev/zero of=/var/vmail/.full bs=1M 2>/dev/null || true").map(drop),
-        Kind::Second => {
-            let second = rehome.run(&["apply"])?;
-            ensure!(second.status == Some(7), "a second operator was let in: {second:?}");
-            ensure!(second.stderr.contains("root"), "it is not said who is at work: {}", second.stderr);
-            Ok(())
-        }
-        Kind::Damage => new
-            .sh(&format!("cd /root/rehome; cp -a components kept; printf x >> components/maildir.wasm; {KILL}"))
-            .map(drop),
-    }
-}
-
-/// Afterwards.
-fn mend(lab: &Lab, rehome: &Rehome<'_>, kind: Kind) -> Result<()> {
-    let booted = |name: &str| -> Result<()> {
-        // Its processes are gone; its disk is as it was.
-        lab.boot(name).with_context(|| format!("{name} does not boot again"))
+        let Some(point) = back else { return Ok(()) };
+        let prepared = fault::prepare(&lab, point.kind)?;
+        let outcome = way.go(point, prepared)?;
+        tell(point, outcome);
+        at = None;
+        Ok(())
     };
-    match kind {
-        Kind::PowerNew => booted("new"),
-        Kind::PowerOld => booted("old"),
-        Kind::Cut => lab.link_heal("old"),
-        Kind::Full => {
-            let refused = rehome.run(&["apply"])?;
-            ensure!(refused.status != Some(0), "a full disk was no trouble");
-            ensure!(
-                refused.stderr.contains("space") || refused.stderr.contains("full"),
-                "it is not said that the disk is full: {}",
-                refused.stderr
-            );
-            lab.new().sh("rm -f /var/vmail/.full").map(drop)
-        }
-        Kind::Damage => {
-            let refused = rehome.run(&["apply"])?;
-            ensure!(refused.status == Some(8), "a damaged component was run: {refused:?}");
-            lab.new().sh("cd /root/rehome; rm -r components; mv kept components").map(drop)
-        }
-        _ => Ok(()),
+    if let Err(error) = tried()
+        && let Some(point) = at
+    {
+        tell(point, Outcome::failed(&error));
     }
+}
+
+/// A migration that goes one way or the other.
+struct Way<'a> {
+    lab: &'a Lab,
+    rehome: &'a Rehome<'a>,
+    /// what old held before anything
+    before: &'a Holdings,
+}
+
+impl Way<'_> {
+    /// One way with a fault.
+    fn go(&self, point: &Point, mut prepared: Prepared) -> Result<Outcome> {
+        let Way { lab, before, .. } = self;
+        let recipients: Vec<&str> = accounts().users.iter().map(|user| user.email.as_str()).take(12).collect();
+        let direction = point.moment.direction();
+        let name = if direction == Direction::Forth { "forth" } else { "back" };
+        let traffic = Traffic::start(lab, lab.old(), name, 3.0, &recipients)?;
+        let Done { operator, wrong } = self.disturb(point, &mut prepared)?;
+        let mut attempts = 0;
+        let why = self.finish(&point.moment.verb, &mut attempts)?;
+        drop(prepared);
+        // One way may be over before enough has come to prove anything.
+        eventually("some mail came", || Ok(traffic.count() > 8))?;
+        let sent = traffic.stop()?;
+        ensure!(sent.accepted().count() > 3, "too few mails were accepted to prove anything: {sent:?}");
+        // What was under way in Postfix at that moment is delivered, or back in a queue.
+        std::thread::sleep(Duration::from_secs(1));
+        let (serves, other) = match direction {
+            Direction::Forth => (lab.new(), lab.old()),
+            Direction::Back => (lab.old(), lab.new()),
+        };
+        let (held, held_by_other) = (Holdings::of(serves)?, Holdings::of(other)?);
+        let Verdict { lost, doubled } = judge(before, &held, &held_by_other, &sent);
+        let mut said: Vec<String> = why.into_iter().chain(wrong).collect();
+        if said.is_empty() {
+            said.extend(self.is_served(serves)?);
+        }
+        if !held.unfinished.is_empty() {
+            said.push(format!("unfinished: {}", held.unfinished.join(", ")));
+        }
+        let stuck = !said.is_empty();
+        said.extend(lost.iter().take(3).map(|mail| format!("lost: {mail}")));
+        said.extend(doubled.iter().take(3).map(|mail| format!("doubled: {mail}")));
+        let why = (!said.is_empty()).then(|| said.join("; "));
+        let operator = operator.map(str::to_owned);
+        Ok(Outcome { lost: lost.len(), doubled: doubled.len(), stuck, operator, attempts, why })
+    }
+
+    /// What is not as after an undisturbed run.
+    fn is_served(&self, serves: &rehome_tests::lab::Machine) -> Result<Option<String>> {
+        if !serves.port_is_open(143)? {
+            return Ok(Some("Dovecot does not serve".to_owned()));
+        }
+        if serves.name() == "new" {
+            let verified = self.rehome.run(&["verify"])?;
+            if verified.status != Some(0) {
+                return Ok(Some(format!("verify: {}", in_short(&verified))));
+            }
+            let (old, new) =
+                (database::dump(self.lab.old(), "mailserver")?, database::dump(self.lab.new(), "mailserver")?);
+            let rows = |dump: &str| -> Vec<String> {
+                let mut rows: Vec<String> =
+                    dump.lines().filter(|line| line.starts_with("INSERT")).map(str::to_owned).collect();
+                rows.sort();
+                rows
+            };
+            if rows(&old) != rows(&new) {
+                return Ok(Some("the accounts on new are not those of old".to_owned()));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Types the verb, and answers, until it is done; or says why it is not.
+    fn finish(&self, verb: &str, attempts: &mut usize) -> Result<Option<String>> {
+        let mut said = String::new();
+        while *attempts < ATTEMPTS {
+            *attempts += 1;
+            let words: &[&str] = if verb == "undo" { &["undo", "--yes"] } else { &["apply"] };
+            let ran = self.rehome.run(words)?;
+            match ran.status {
+                Some(0) => return Ok(None),
+                Some(5) => drop(self.rehome.run(&["answer", &self.rehome.waits_at()?, "go-on", "yes"])?),
+                _ => std::thread::sleep(Duration::from_secs(1)),
+            }
+            said = in_short(&ran);
+        }
+        Ok(Some(said))
+    }
+
+    /// Runs up to the moment, lets the fault happen, and puts right what an operator would.
+    fn disturb(&self, point: &Point, prepared: &mut Prepared) -> Result<Done> {
+        let Way { lab, rehome, .. } = self;
+        let Point { kind, moment } = point;
+        if *kind == Kind::Guest {
+            return self.meet_guest();
+        }
+        let marks = moment.marks();
+        let words: &[&str] = if moment.verb == "undo" { &["undo", "--yes"] } else { &["apply"] };
+        // Up to the gate, and after it.
+        for _ in 0..3 {
+            let mut came = 0;
+            let mut acted = false;
+            let ended = rehome.watch(words, &mut |line| {
+                if acted || !marks.iter().all(|mark| line.contains(mark)) {
+                    return Ok(());
+                }
+                came += 1;
+                if came == moment.nth {
+                    acted = true;
+                    fault::act(lab, rehome, point, prepared)?;
+                }
+                Ok(())
+            })?;
+            if acted {
+                return fault::mend(lab, rehome, point, prepared);
+            }
+            ensure!(ended.status == Some(5), "the moment did not come: {}", in_short(&ended));
+            rehome.expect(0, &["answer", &rehome.waits_at()?, "go-on", "yes"])?;
+        }
+        anyhow::bail!("the moment did not come")
+    }
+
+    /// A phase that does no good ends in time, and the operator goes on without it.
+    fn meet_guest(&self) -> Result<Done> {
+        let rehome = self.rehome;
+        for _ in 0..3 {
+            let ran = rehome.run(&["apply"])?;
+            if ran.status == Some(5) {
+                rehome.expect(0, &["answer", &rehome.waits_at()?, "go-on", "yes"])?;
+                continue;
+            }
+            ensure!(ran.status != Some(0) && ran.stderr.contains("bad"), "nobody says what `bad` did: {ran:?}");
+            rehome.plan(&plan()?)?;
+            rehome.approve()?;
+            return Ok(Done { operator: Some("took the phase out of the plan"), wrong: None });
+        }
+        anyhow::bail!("the phase `bad` was never called")
+    }
+}
+
+/// What rehome said, in a line.
+pub(crate) fn in_short(ran: &Ran) -> String {
+    let said = if ran.stderr.trim().is_empty() { &ran.stdout } else { &ran.stderr };
+    let lines: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).take(8).collect();
+    format!("exit {:?}: {}", ran.status, lines.join(" | "))
 }

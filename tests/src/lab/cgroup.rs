@@ -81,6 +81,19 @@ impl Cgroup {
         events.lines().any(|line| line == "populated 1")
     }
 
+    /// Every process in it and below, by number.
+    pub(super) fn processes(&self) -> Vec<u32> {
+        let mut found = Vec::new();
+        let mut waiting = vec![self.0.clone()];
+        while let Some(folder) = waiting.pop() {
+            let listed = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
+            found.extend(listed.lines().filter_map(|line| line.parse::<u32>().ok()));
+            let below = fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path());
+            waiting.extend(below.filter(|path| path.is_dir()));
+        }
+        found
+    }
+
     /// Ends every process in it and below, at once, and waits until they are gone.
     ///
     /// # Errors

@@ -19,11 +19,20 @@ impl Lab {
     /// # Errors
     /// No such machine, or no TAP devices here.
     pub fn link_delay(&self, name: &str, delay: Duration) -> Result<Delay> {
+        self.link_slow(name, delay, None)
+    }
+
+    /// The same, and at most so many bytes a second pass, each way.
+    ///
+    /// # Errors
+    /// As [`Lab::link_delay`].
+    pub fn link_slow(&self, name: &str, delay: Duration, bytes_a_second: Option<u64>) -> Result<Delay> {
         let name = self.find(name)?.name();
         let mut command = Cgroup::of_lab(self.id())?.child("outside").command("python3");
         command.arg(cache::scripts().join("delay.py"));
         command.args([&outside(self.id()), &inside(self.id(), name), &link(name), BRIDGE]);
-        command.arg((delay.as_secs_f64() * 1e3).to_string());
+        command.args([(delay.as_secs_f64() * 1e3).to_string(), "0".into()]);
+        command.arg(bytes_a_second.unwrap_or_default().to_string());
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("cannot start delay.py")?;
         let output = child.stdout.take().context("delay.py has no output")?;

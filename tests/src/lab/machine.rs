@@ -58,6 +58,29 @@ impl Machine {
         Ok(self.cgroup()?.populated())
     }
 
+    /// Its processes of this name (comm, proc(5)), by the numbers that they have outside.
+    ///
+    /// # Errors
+    /// This machine has no cgroup2.
+    pub fn processes(&self, name: &str) -> Result<Vec<u32>> {
+        let is_called =
+            |pid: &u32| std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim_end() == name);
+        Ok(self.cgroup()?.processes().into_iter().filter(is_called).collect())
+    }
+
+    /// Ends its processes of this name at once, SIGKILL; answers how many there were.
+    ///
+    /// # Errors
+    /// This machine has no cgroup2.
+    pub fn kill(&self, name: &str) -> Result<usize> {
+        let found = self.processes(name)?;
+        for pid in &found {
+            // It may have ended by itself meanwhile.
+            output(Command::new("kill").args(["-KILL", &pid.to_string()]), b"")?;
+        }
+        Ok(found.len())
+    }
+
     /// An ssh to it, from the lab's outside, with its options; to be completed with a command.
     pub(super) fn ssh_command(&self, options: &[&str]) -> Result<Command> {
         let mut command = outside(&self.lab, "ssh")?;

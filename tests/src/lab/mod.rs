@@ -130,7 +130,13 @@ impl Lab {
             boot::prepare(spec, machine, &folder)?;
             boot::start(handle)?;
         }
-        self.machines.iter().try_for_each(boot::wait)
+        self.machines.iter().try_for_each(boot::wait)?;
+        for (machine, handle) in spec.machines.iter().zip(&self.machines) {
+            if !spec.rspamd && matches!(machine.base, Base::Layer(_)) {
+                handle.sh("postconf smtpd_milters= non_smtpd_milters= && postfix reload 2>/dev/null")?;
+            }
+        }
+        Ok(())
     }
 
     /// A handle on a lab that is up already; dropping it changes nothing.

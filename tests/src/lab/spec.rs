@@ -18,6 +18,8 @@ pub struct LabSpec {
     pub persistent: bool,
     /// Where the machines' changes are kept.
     pub disk: Disk,
+    /// Whether mail servers judge mail: rspamd takes a third of all that a lab costs.
+    pub rspamd: bool,
 }
 
 /// Where a machine keeps what it writes; gone with the lab either way.
@@ -74,7 +76,7 @@ impl Base {
 
 impl LabSpec {
     fn with(machines: Vec<MachineSpec>) -> Self {
-        Self { id: None, machines, persistent: false, disk: Disk::Memory(4096) }
+        Self { id: None, machines, persistent: false, disk: Disk::Memory(4096), rspamd: true }
     }
 
     /// `old` (Debian 11, with accounts and mail) and `new` (Debian 12, configured and empty).
@@ -157,6 +159,13 @@ impl LabSpec {
     #[must_use]
     pub fn disk(mut self, disk: Disk) -> Self {
         self.disk = disk;
+        self
+    }
+
+    /// What runs as rspamd only sleeps, and Postfix asks for none: for tests to which it does not matter how mail is judged.
+    #[must_use]
+    pub fn without_rspamd(mut self) -> Self {
+        self.rspamd = false;
         self
     }
 

@@ -49,6 +49,8 @@ pub struct Built {
     pub program: PathBuf,
     /// The folder with the components.
     pub components: PathBuf,
+    /// The folder with what they were compiled to, if that is there: else each machine compiles them.
+    pub compiled: Option<PathBuf>,
 }
 
 /// An event of `rehome --json`, and when it was heard.
@@ -77,6 +79,9 @@ impl<'lab> Rehome<'lab> {
         machine.sh(&format!("mkdir -p {FOLDER}/components"))?;
         machine.push(&built.program, &format!("{FOLDER}/rehome"))?;
         machine.push(&built.components.join(""), &format!("{FOLDER}/components/"))?;
+        if let Some(compiled) = &built.compiled {
+            machine.push(&compiled.join(""), &format!("{FOLDER}/compiled/"))?;
+        }
         let rehome = Rehome { machine, ahead: Cell::new(0), gated: Cell::new(gate::everywhere()) };
         rehome.plan(plan)?;
         Ok(rehome)
@@ -183,7 +188,8 @@ impl<'lab> Rehome<'lab> {
     }
 
     fn script(&self) -> String {
-        format!("cd {FOLDER} && REHOME_CLOCK_AHEAD={} exec ./rehome \"$@\"", self.ahead.get())
+        let ahead = self.ahead.get();
+        format!("cd {FOLDER} && REHOME_AOT={FOLDER}/compiled REHOME_CLOCK_AHEAD={ahead} exec ./rehome \"$@\"")
     }
 
     /// Forgets the migration, so that another one can begin: its journal, what was approved, and its records on the sides.
@@ -195,6 +201,11 @@ impl<'lab> Rehome<'lab> {
             side.sh("rm -rf /var/lib/rehome")?;
         }
         self.machine.sh(&format!("cd {FOLDER} && rm -rf .rehome plan.lock")).map(drop)
+    }
+
+    /// Its clock is so many seconds ahead of everybody else's from now on, whatever it was before.
+    pub fn clock_is_ahead(&self, seconds: u64) {
+        self.ahead.set(seconds);
     }
 
     /// Lets so much time pass for rehome, and for nobody else.
@@ -273,7 +284,7 @@ impl<'lab> Rehome<'lab> {
         // The watcher reads the events; the pid is the shell's own, which becomes rehome.
         let tests: Vec<String> = marks.iter().map(|mark| format!("[[ $line == *'{mark}'* ]]")).collect();
         let script = format!(
-            "cd {FOLDER}; rm -f pid killed; \
+            "cd {FOLDER}; rm -f pid killed; export REHOME_AOT={FOLDER}/compiled; \
              bash -c 'echo $$ > pid; exec ./rehome --json \"$@\"' rehome {} 2>stderr | \
              while IFS= read -r line; do \
                if {} && [[ ! -e killed ]]; then {pause}; touch killed; kill -9 $(cat pid); fi; \
@@ -323,11 +334,40 @@ impl Built {
                 return Err(format!("{} is not there: `cargo xtask test` builds it first", from.display()));
             }
             let done = run(Command::new("strip").arg("--strip-debug").arg("-o").arg(&to).arg(from));
-            let built = Built { program: to, components: target().join("components") };
-            done.map(|_| built).map_err(|error| format!("{error:#}"))
+            done.map_err(|error| format!("{error:#}"))?;
+            let components = target().join("components");
+            let compiled = compiled(&to, &components).map_err(|error| format!("{error:#}"))?;
+            Ok(Built { program: to, components, compiled: Some(compiled) })
         });
         made.as_ref().map_err(|error| anyhow::anyhow!("{error}"))
     }
+}
+
+/// The components of the example, compiled here: on a machine of the lab it takes twelve seconds of a processor, each time.
+fn compiled(program: &Path, components: &Path) -> Result<PathBuf> {
+    let folder = target().join("lab/compiled");
+    // What former components were compiled to is not carried to every machine for ever.
+    if std::fs::read_dir(&folder).is_ok_and(|files| files.count() > 40) {
+        std::fs::remove_dir_all(&folder)?;
+    }
+    std::fs::create_dir_all(&folder)?;
+    std::fs::set_permissions(&folder, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
+    let here = tempfile::tempdir()?;
+    for side in ["old", "new"] {
+        std::fs::create_dir(here.path().join(side))?;
+    }
+    std::os::unix::fs::symlink(components, here.path().join("components"))?;
+    std::fs::write(here.path().join("plan.toml"), plan::between_folders(here.path())?)?;
+    let rehome = |verb: &[&str]| {
+        let mut command = Command::new(program);
+        command.args(verb).current_dir(here.path()).env("REHOME_AOT", &folder).stdin(Stdio::null());
+        command.output().context("cannot start rehome")
+    };
+    let approved = rehome(&["approve", "--yes"])?;
+    ensure!(approved.status.success(), "the components cannot be approved: {}", ran(approved).stderr);
+    // What it finds in two empty folders is of no interest: it has to compile all of them to look.
+    rehome(&["check"])?;
+    Ok(folder)
 }
 
 fn stripped() -> PathBuf {

@@ -51,6 +51,15 @@ pub fn whole(old: &Reach<'_>, new: &Reach<'_>) -> Result<String> {
     Ok(format!("{head}[secret.dns-update]\nfile = \"{FOLDER}/dns-update.key\"\n\n{phases}"))
 }
 
+/// The example's plan for two folders that stand in for machines, `old` and `new`.
+pub(super) fn between_folders(here: &Path) -> Result<String> {
+    let plan = whole(&Reach::Ssh("old"), &Reach::Local)?;
+    let folder = |side: &str| format!("[{side}]\nfolder = \"{}\"\n", here.join(side).display());
+    Ok(plan
+        .replace(&Reach::Ssh("old").table("old"), &folder("old"))
+        .replace(&Reach::Local.table("new"), &folder("new")))
+}
+
 /// Of the example, what moves accounts and mail and nothing else: for tests of the machinery around phases.
 ///
 /// # Errors

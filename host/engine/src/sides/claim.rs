@@ -98,6 +98,11 @@ impl Claim {
         Ok(Claim { journal, record, held })
     }
 
+    /// The migration's id.
+    pub(crate) fn migration(&self) -> &str {
+        &self.record.migration
+    }
+
     /// The epoch it was made with.
     pub(crate) fn epoch(&self) -> u64 {
         self.record.epoch

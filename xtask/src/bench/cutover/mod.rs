@@ -124,12 +124,12 @@ fn built(args: &CutoverArgs) -> anyhow::Result<Built> {
     if let (Some(program), Some(components)) = (&args.rehome, &args.components) {
         ensure!(program.is_file(), "there is no program {}", program.display());
         ensure!(components.is_dir(), "there is no folder {}", components.display());
-        return Ok(Built { program: program.clone(), components: components.clone() });
+        return Ok(Built { program: program.clone(), components: components.clone(), compiled: None });
     }
     build::components()?;
     let tree = lab::libc_tree()?;
     let program = cargo::release_rehome(vec![("REHOME_LIBC_TREE", tree.into_os_string())])?;
-    Ok(Built { program, components: cargo::target().join("components") })
+    Ok(Built { program, components: cargo::target().join("components"), compiled: None })
 }
 
 /// What each way took, pair by pair.
