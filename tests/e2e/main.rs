@@ -35,6 +35,8 @@ fn main() -> std::process::ExitCode {
         return leftovers::hold_a_lab(&id.to_string_lossy());
     }
     let mut tests = Vec::new();
+    // The longest one begins first.
+    tests.extend(sweep::tests());
     tests.extend(lab::tests());
     tests.extend(faults::tests());
     tests.extend(leftovers::tests());
@@ -60,7 +62,6 @@ fn main() -> std::process::ExitCode {
     tests.extend(two_into_one::tests());
     tests.extend(postfix::tests());
     tests.extend(accounting::tests());
-    tests.extend(sweep::tests());
     let done = rehome_tests::harness::main(tests);
     rehome::clean_up();
     done

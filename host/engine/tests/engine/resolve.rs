@@ -89,6 +89,18 @@ async fn asking() -> Bench {
         stop.stop();
     });
     assert!(matches!(stopped, Err(Error::Interrupted(_))), "{stopped:?}");
+    // As if new had lost power: what was begun there left no more than that.
+    let receipts = bench.path("machine/var/lib/rehome/receipts");
+    std::fs::create_dir_all(&receipts).unwrap();
+    let journal = journal(&bench).await;
+    let migration = journal.fact("id").await.unwrap().unwrap();
+    for effect in journal.open_effects().await.unwrap() {
+        let receipt = receipts.join(format!("{migration}.{}", effect.id));
+        // Whoever still runs it has another file in its hands.
+        let _ = std::fs::remove_file(&receipt);
+        std::fs::write(&receipt, "begun - 1 1\n").unwrap();
+    }
+    drop(journal);
     let said = told(&bench.apply().await.unwrap_err());
     assert!(said.contains("nobody saw how it ended") && said.contains("`rehome resolve make did "), "{said}");
     bench

@@ -1,6 +1,6 @@
 //! One side is this machine below a root of its own, the other one a folder: verbs claim it, know it, and are fenced off.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -61,12 +61,18 @@ pub fn machine_is(bench: &Bench, digit: char) {
     std::fs::write(bench.path("machine/etc/machine-id"), format!("{}\n", digit.to_string().repeat(32))).unwrap();
 }
 
-/// The one record on new.
+/// The one record on new, beside which there may be receipts.
 pub fn record(bench: &Bench) -> Option<(PathBuf, Record)> {
-    let folder = std::fs::read_dir(bench.path("machine/var/lib/rehome")).ok()?;
-    let paths: Vec<PathBuf> = folder.map(|entry| entry.unwrap().path()).collect();
+    let path = record_in(&bench.path("machine/var/lib/rehome"))?;
+    let record = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    Some((path, record))
+}
+
+fn record_in(folder: &Path) -> Option<PathBuf> {
+    let paths = std::fs::read_dir(folder).ok()?.map(|entry| entry.unwrap().path());
+    let mut paths: Vec<PathBuf> = paths.filter(|path| !path.ends_with("receipts")).collect();
     assert_eq!(paths.len(), 1, "{paths:?}");
-    Some((paths[0].clone(), serde_json::from_slice(&std::fs::read(&paths[0]).unwrap()).unwrap()))
+    paths.pop()
 }
 
 pub fn change(path: &PathBuf, change: impl FnOnce(&mut Record)) {
@@ -89,8 +95,8 @@ async fn the_record_says_at_work_while_a_phase_runs_and_who_had_it_afterwards() 
     let folder = Arc::new(std::sync::OnceLock::<PathBuf>::new());
     let (keeps, at) = (seen.clone(), folder.clone());
     let bench = bench(Arc::new(move |_| {
-        let entry = std::fs::read_dir(at.get().unwrap()).unwrap().next().unwrap().unwrap();
-        let record: Record = serde_json::from_slice(&std::fs::read(entry.path()).unwrap()).unwrap();
+        let path = record_in(at.get().unwrap()).unwrap();
+        let record: Record = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
         *keeps.lock().unwrap() = Some(record);
     }));
     folder.set(bench.path("machine/var/lib/rehome")).unwrap();
@@ -119,8 +125,7 @@ async fn who_was_taken_over_meanwhile_begins_no_further_effect() {
     let at = record_at.clone();
     let bench = bench(Arc::new(move |call| {
         if call == 0 {
-            let entry = std::fs::read_dir(at.get().unwrap()).unwrap().next().unwrap().unwrap();
-            change(&entry.path(), |record| {
+            change(&record_in(at.get().unwrap()).unwrap(), |record| {
                 record.epoch += 1;
                 record.who = "other@there".into();
             });
