@@ -208,15 +208,14 @@ fn nothing_bounces_while_the_net_is_on_and_only_what_the_operator_named_is_delet
     );
     let bounced = lab.new().sh("journalctl --no-pager -o cat -u 'postfix*' -g status=bounced || true")?;
     ensure!(!bounced.contains("status=bounced"), "it bounced:\n{bounced}");
-    // Another one may be named later: the first answer does not stand for it. rehome is killed while it is deleted, and new
-    // itself tells the next one how that ended.
+    // Another one may be named later: the first answer does not stand for it. rehome is killed while it is deleted: the
+    // next one deletes nothing, and asks nobody.
     rehome.expect(0, &["answer", "watch", "delete", &left[0]])?;
     let slow = lab.new().ssh_with_input(&["tee", "/usr/local/sbin/postsuper"], SLOW.as_bytes())?;
     ensure!(slow.status.success());
     lab.new().sh("chmod 755 /usr/local/sbin/postsuper")?;
     rehome.kill_after(&["apply"], &["\"request-began\"", "\"exec.delete-queued\""], "1.5")?;
-    let said = rehome.expect(5, &["apply"])?.stderr;
-    ensure!(said.contains(&format!("deleted {}", left[0])), "{said}");
+    rehome.expect(5, &["apply"])?;
     ensure!(stuck()?.len() == 2, "the second one was not deleted");
     let times = lab.new().sh("rm /usr/local/sbin/postsuper; cat /root/deleted")?;
     ensure!(times == format!("-d {}\n", left[0]), "it was not deleted once: {times}");

@@ -284,11 +284,12 @@ impl<'lab> Rehome<'lab> {
         // The watcher reads the events; the pid is the shell's own, which becomes rehome.
         let tests: Vec<String> = marks.iter().map(|mark| format!("[[ $line == *'{mark}'* ]]")).collect();
         let script = format!(
-            "cd {FOLDER}; rm -f pid killed; export REHOME_AOT={FOLDER}/compiled; \
+            "cd {FOLDER}; rm -f pid killed; export REHOME_AOT={FOLDER}/compiled REHOME_CLOCK_AHEAD={}; \
              bash -c 'echo $$ > pid; exec ./rehome --json \"$@\"' rehome {} 2>stderr | \
              while IFS= read -r line; do \
                if {} && [[ ! -e killed ]]; then {pause}; touch killed; kill -9 $(cat pid); fi; \
              done; ended=${{PIPESTATUS[0]}}; [[ $ended == 137 ]] || {{ echo \"it ended with $ended\" >&2; exit 1; }}",
+            self.ahead.get(),
             words.join(" "),
             tests.join(" && "),
         );
