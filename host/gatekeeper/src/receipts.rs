@@ -141,6 +141,32 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_receipt_that_was_made_and_not_written_is_given_up_by_whoever_looks() {
+        let (root, receipts, side) = side().await;
+        let receipt = root.path().join(format!("var/lib/rehome/receipts/{MIGRATION}.7"));
+        std::fs::create_dir_all(receipt.parent().unwrap()).unwrap();
+        std::fs::write(&receipt, "").unwrap();
+        assert_eq!(looked(&receipts, &side, 7).await, Receipt::NotBegun);
+        assert_eq!(std::fs::read(&receipt).unwrap(), b"void\n");
+    }
+
+    #[tokio::test]
+    async fn a_command_whose_beginning_cannot_be_written_down_does_not_begin_and_leaves_nobody_waiting() {
+        let (root, receipts, side) = side().await;
+        let mark = root.path().join("mark");
+        let command = Command::new(["touch", mark.to_str().unwrap()]).timeout(Duration::from_secs(20));
+        let command = receipts.around(&side, SideName::New, 7, command);
+        // No file of it may have any content (setrlimit(2), RLIMIT_FSIZE; SIGXFSZ is ignored, so that write(2) fails).
+        let mut argv: Vec<Vec<u8>> =
+            ["sh", "-c", "trap '' XFSZ; ulimit -f 0; exec \"$@\"", "sh"].map(Vec::from).to_vec();
+        argv.extend(command.argv.clone());
+        let output = side.run(&Command { argv, ..command }).await.unwrap();
+        assert_eq!(output.status, 125, "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(!mark.exists());
+        assert_eq!(looked(&receipts, &side, 7).await, Receipt::NotBegun);
+    }
+
+    #[tokio::test]
     async fn a_command_whose_rehome_is_gone_is_waited_for() {
         let (_root, receipts, side) = side().await;
         let command = receipts.around(&side, SideName::New, 7, Command::new(["sh", "-c", "sleep 2; echo late"]));

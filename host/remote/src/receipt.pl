@@ -59,11 +59,13 @@ if ($what eq 'look') {
         print "none\n";
         exit 0;
     }
-    sysopen($handle, "$folder/$key", O_RDONLY | O_NOFOLLOW) or decline("$folder/$key cannot be read: $!");
+    sysopen($handle, "$folder/$key", O_RDWR | O_NOFOLLOW) or decline("$folder/$key cannot be read: $!");
     # Whoever runs the command holds this lock from the beginning.
     if (!flock($handle, LOCK_EX | LOCK_NB)) { print "running\n"; exit 0 }
     my $text = do { local $/; <$handle> };
     $text = '' if !defined $text;
+    # Made a moment ago, perhaps, by somebody who has yet to lock it: then it is given up before that.
+    note($handle, "void\n") if $text eq '';
     if ($text !~ /\Abegun (\S+) ([0-9]+) ([0-9]+)\n(.*)\z/s) { print "none\n"; exit 0 }
     my ($on, $process, $since, $end) = ($1, $2, $3, $4);
     if ($end =~ /\Aended ([0-9]+) -\n\z/) { print "ended $1 -\n" }
@@ -74,7 +76,7 @@ if ($what eq 'look') {
 }
 decline('it does not say what to do') if $what ne 'run' || !@command;
 my $handle = create() or decline("$folder/$key is there already: the command was begun before, or given up");
-flock($handle, LOCK_EX | LOCK_NB) or decline("$folder/$key is locked: it was given up");
+flock($handle, LOCK_EX | LOCK_NB) && -z $handle or decline("$folder/$key was looked at meanwhile: the command was given up");
 to_disk($folder);
 pipe(my $waits, my $go) && pipe(my $said, my $saying) or decline("a pipe: $!");
 # The whole group is asked to end when the time is over: the command does, and how it ended is written down.
@@ -83,6 +85,8 @@ $SIG{PIPE} = 'IGNORE';
 my $child = fork;
 defined $child or decline("fork: $!");
 if (!$child) {
+    # So that it ends with us where its beginning cannot be written down.
+    close($go);
     $SIG{PIPE} = 'DEFAULT';
     sysread($waits, my $word, 1) or POSIX::_exit(125);
     open(STDOUT, '>&', $saying) or POSIX::_exit(125);
@@ -117,5 +121,7 @@ while (1) {
     $output .= $piece if length $output <= $MOST;
 }
 my $told = $status & 127 ? 128 + ($status & 127) : $status >> 8;
-note($handle, length $output > $MOST ? "ended $told -\n" : "ended $told " . length($output) . "\n$output");
+# Where that cannot be written down any more, whoever listens hears it all the same.
+my $end = length $output > $MOST ? "ended $told -\n" : "ended $told " . length($output) . "\n$output";
+print($handle $end) && $handle->flush && $handle->sync or print STDERR "no receipt of the end: $folder/$key cannot be written: $!\n";
 exit $told;

@@ -1,5 +1,5 @@
-//! Pull any plug: the same migration again and again, and back again, each way with one fault at another point of it; then `apply` (or `undo`) until it
-//! is done, and then every mail is looked for on both sides, without asking rehome. A point is named by what rehome was doing
+//! Pull any plug: the same migration again and again, and back again, each way with one fault at another point of it; then
+//! `apply` (or `undo`) until it is done, and then every mail is looked for on both sides, without asking rehome. A point is named by what rehome was doing
 //! when the fault came, as the undisturbed run told it, so that a failure can be repeated.
 //!
 //! `REHOME_FAULTS_SEED` and `REHOME_FAULTS_POINTS` choose the sample; `cargo xtask faults` sets them, and collects the rows.
@@ -19,7 +19,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use guides::{Guide, each_phase};
-use point::{ALL, Direction, Point, sample};
+use point::{Direction, Point, sample};
 use run::{Outcome, record, survive};
 
 /// The sweep is asked for: `cargo xtask faults`.
@@ -32,10 +32,8 @@ pub(crate) fn tests() -> Vec<Trial> {
     }
 }
 
-/// Where none is asked for: the number of the day.
 fn seed() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    number("REHOME_FAULTS_SEED").unwrap_or(since.as_secs() / 86_400)
+    number("REHOME_FAULTS_SEED").unwrap_or(1)
 }
 
 fn both_guides_survive_a_fault_at_each_phase() -> Result<()> {
@@ -67,7 +65,7 @@ fn number(name: &str) -> Option<u64> {
 
 fn whatever_breaks_apply_goes_on_and_no_mail_is_lost() -> Result<()> {
     let seed = seed();
-    let points = number("REHOME_FAULTS_POINTS").and_then(|points| usize::try_from(points).ok()).unwrap_or(ALL.len());
+    let points = number("REHOME_FAULTS_POINTS").and_then(|points| usize::try_from(points).ok()).unwrap_or_default();
     let only = number("REHOME_FAULTS_ONLY").and_then(|only| usize::try_from(only).ok());
     let threads = number("REHOME_FAULTS_LABS").and_then(|labs| usize::try_from(labs).ok()).unwrap_or(1);
     let moments = record().context("the undisturbed run")?;

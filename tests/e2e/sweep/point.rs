@@ -63,7 +63,7 @@ pub(crate) enum Kind {
 }
 
 /// In the order of their turns.
-pub(crate) const ALL: [Kind; 20] = [
+const ALL: [Kind; 20] = [
     Kind::Kill,
     Kind::KillLater,
     Kind::KillAtWrite,
