@@ -427,3 +427,19 @@ fn records_of_whose_a_side_is_pass_and_nothing_else_by_that_program() {
         here.is_refused(&[&perl[..], rest].concat());
     }
 }
+
+#[test]
+fn a_receipt_is_for_what_is_granted_and_for_nobody_elses_folder() {
+    let here = Here::new();
+    let key = format!("{TOKEN}.7");
+    let receipt = |words: &[&str]| {
+        let all = ["/usr/bin/perl", "-e", programs::RECEIPT, "--"];
+        here.is_refused(&all.iter().chain(words).copied().collect::<Vec<_>>());
+    };
+    receipt(&["", "run", &key, "touch", &here.path("mark")]);
+    receipt(&["", "run", &key]);
+    receipt(&["", "look", &key, "cat", "/etc/hostname"]);
+    receipt(&["", "look", "../key"]);
+    receipt(&["/tmp", "look", &key]);
+    assert!(!Path::new(&here.path("mark")).exists());
+}
