@@ -11,9 +11,10 @@ use serde_json::Value;
 use crate::cargo;
 use crate::test::Lab;
 
-/// The tests that do it; of one point alone the first one.
-const TESTS: &str = "sweep::";
-const ONE: &str = "sweep::whatever_breaks_apply_goes_on_and_no_mail_is_lost";
+/// The tests that do it.
+const ALL: &str = "sweep::";
+const POINTS: &str = "sweep::whatever_breaks_apply_goes_on_and_no_mail_is_lost";
+const GUIDES: &str = "sweep::both_guides_survive_a_fault_at_each_phase";
 
 /// Move a server in the lab again and again, each time with one fault at another point
 #[derive(clap::Args)]
@@ -21,14 +22,17 @@ pub struct FaultsArgs {
     /// Chooses the points; a failure is repeated with its seed
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// How many
+    /// How many, beside one at each phase of both guides' plans; 0: only those
     #[arg(long, default_value_t = 500)]
     points: u64,
+    /// Leave out the guides' plans
+    #[arg(long)]
+    without_guides: bool,
     /// Only this one of them, as a row names it
     #[arg(long, value_name = "NUMBER")]
     only: Option<u64>,
     /// Labs at a time
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, default_value_t = 3)]
     labs: u64,
     /// Print the sum as JSON
     #[arg(long)]
@@ -50,11 +54,15 @@ pub fn run(args: &FaultsArgs) -> anyhow::Result<()> {
         command.env("REHOME_FAULTS_ONLY", only.to_string());
     }
     // A point that is not survived is a row, too: what was found is written before the end is told.
-    let tests = if args.only.is_some() { ONE } else { TESTS };
+    let tests = match args {
+        FaultsArgs { points: 0, .. } => GUIDES,
+        FaultsArgs { only: Some(_), .. } | FaultsArgs { without_guides: true, .. } => POINTS,
+        _ => ALL,
+    };
     let done = cargo::run(command.args(["--test", "e2e", "--", tests, "--nocapture"]));
     let found = read(&std::fs::read_to_string(rows.path())?)?;
     if args.only.is_none() {
-        keep(&found, args)?;
+        keep(&found)?;
     }
     if args.json {
         println!("{}", sum(&found));
@@ -87,12 +95,13 @@ fn sum(rows: &[Value]) -> Value {
     })
 }
 
-/// Rows of this seed replace those that it had.
-fn keep(found: &[Value], args: &FaultsArgs) -> anyhow::Result<()> {
+/// Rows of a seed replace those that it had.
+fn keep(found: &[Value]) -> anyhow::Result<()> {
     std::fs::create_dir_all(folder())?;
     let path = folder().join("rows.jsonl");
     let kept = std::fs::read_to_string(&path).unwrap_or_default();
-    let mut rows: Vec<Value> = read(&kept)?.into_iter().filter(|row| row["seed"] != args.seed).collect();
+    let mut rows: Vec<Value> =
+        read(&kept)?.into_iter().filter(|row| !found.iter().any(|new| new["seed"] == row["seed"])).collect();
     let date = std::process::Command::new("date").args(["-u", "+%F"]).output()?;
     let date = String::from_utf8_lossy(&date.stdout).trim().to_owned();
     rows.extend(found.iter().cloned().map(|mut row| {

@@ -44,13 +44,13 @@ pub(crate) struct Done {
     pub(crate) wrong: Option<String>,
 }
 
-/// Before rehome is installed.
-pub(crate) fn prepare(lab: &Lab, kind: Kind) -> Result<Prepared> {
+/// Before rehome begins.
+pub(crate) fn prepare(lab: &Lab, point: &Point) -> Result<Prepared> {
     let mut prepared = Prepared::default();
-    match kind {
+    match point.kind {
         Kind::Full | Kind::Inodes => drop(lab.new().sh(SMALL)?),
         Kind::Names => drop(lab.old().sh(HOSTILE)?),
-        Kind::Vanish => drop(lab.old().sh(VANISHING)?),
+        Kind::Vanish => drop(source(lab, &point.moment).sh(VANISHING)?),
         Kind::Far => prepared.link = Some(lab.link_slow("old", Duration::from_millis(100), Some(5_000_000))?),
         _ => {}
     }

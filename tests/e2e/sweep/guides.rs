@@ -103,6 +103,9 @@ fn there_and_back(guide: Guide, turn: usize, direction: Direction, points: &mut 
     if why.is_none() && !serves.port_is_open(143)? {
         why = Some(format!("Dovecot on {} does not serve", serves.name()));
     }
+    if why.is_none() && !held.unfinished.is_empty() {
+        why = Some(format!("unfinished: {}", held.unfinished.join(", ")));
+    }
     let stuck = why.is_some();
     let mut said: Vec<String> = why.into_iter().collect();
     said.extend(lost.iter().take(3).map(|mail| format!("lost: {mail}")));

@@ -3,6 +3,7 @@
 //! when the fault came, as the undisturbed run told it, so that a failure can be repeated.
 //!
 //! `REHOME_FAULTS_SEED` and `REHOME_FAULTS_POINTS` choose the sample; `cargo xtask faults` sets them, and collects the rows.
+//! Without them a few points are tried, one of each kind, others every day.
 
 mod fault;
 mod guides;
@@ -15,48 +16,68 @@ use libtest_mimic::Trial;
 use rehome_tests::lab_tests;
 use std::collections::VecDeque;
 use std::io::Write;
-use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use guides::{Guide, each_phase};
-use point::{Direction, Point, sample};
+use point::{Direction, KINDS, Point, sample};
 use run::{Outcome, record, survive};
 
-/// The sweep is asked for: `cargo xtask faults`.
+/// Without a size only the short one: the guides' plans take too long for every day.
 pub(crate) fn tests() -> Vec<Trial> {
     match number("REHOME_FAULTS_POINTS") {
         Some(_) => {
             lab_tests![whatever_breaks_apply_goes_on_and_no_mail_is_lost, both_guides_survive_a_fault_at_each_phase]
         }
-        None => vec![],
+        None => lab_tests![whatever_breaks_apply_goes_on_and_no_mail_is_lost],
     }
 }
 
+/// Of the sweep, or of the day.
 fn seed() -> u64 {
-    number("REHOME_FAULTS_SEED").unwrap_or(1)
+    let day = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_secs() / 86_400);
+    number("REHOME_FAULTS_SEED").unwrap_or_else(day)
 }
 
+/// Of rows that no seed chooses.
+const NO_SEED: u64 = 0;
+
 fn both_guides_survive_a_fault_at_each_phase() -> Result<()> {
-    let mut bad = Vec::new();
-    for direction in [Direction::Forth, Direction::Back] {
-        for (guide, turn) in
-            [Guide::Bullseye, Guide::Wheezy].into_iter().flat_map(|guide| [0, 1, 2].map(|turn| (guide, turn)))
-        {
+    let guides = [Guide::Bullseye, Guide::Wheezy];
+    let ways = [Direction::Forth, Direction::Back]
+        .into_iter()
+        .flat_map(|direction| guides.into_iter().flat_map(move |guide| [0, 1, 2].map(|turn| (guide, turn, direction))));
+    let (ways, bad) = (Mutex::new(ways.collect::<VecDeque<_>>()), Mutex::new(Vec::new()));
+    at_once(|| {
+        while let Some((guide, turn, direction)) = locked(&ways).pop_front() {
             let began = Instant::now();
             let points = each_phase(guide, turn, direction);
             let seconds = began.elapsed().as_secs_f64() / points.len() as f64;
             for (number, (point, outcome)) in points.iter().enumerate() {
-                let row = row(seed(), number, point, outcome, seconds);
-                println!("{row}");
-                keep(&row);
+                keep(&row(NO_SEED, number, point, outcome, seconds));
                 if !outcome.is_good() {
-                    bad.push(format!("{guide}, turn {turn}, {point}: {outcome}"));
+                    locked(&bad).push(format!("{guide}, turn {turn}, {point}: {outcome}"));
                 }
             }
         }
-    }
+    });
+    let bad = bad.into_inner().unwrap_or_default();
     ensure!(bad.is_empty(), "{}", bad.join("\n"));
     Ok(())
+}
+
+/// So many labs as are asked for, each with a worker.
+fn at_once(work: impl Fn() + Sync) {
+    let labs = number("REHOME_FAULTS_LABS").unwrap_or(1);
+    std::thread::scope(|scope| {
+        for _ in 0..labs {
+            scope.spawn(&work);
+        }
+    });
+}
+
+fn locked<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn number(name: &str) -> Option<u64> {
@@ -65,65 +86,68 @@ fn number(name: &str) -> Option<u64> {
 
 fn whatever_breaks_apply_goes_on_and_no_mail_is_lost() -> Result<()> {
     let seed = seed();
-    let points = number("REHOME_FAULTS_POINTS").and_then(|points| usize::try_from(points).ok()).unwrap_or_default();
+    let points = number("REHOME_FAULTS_POINTS").and_then(|points| usize::try_from(points).ok()).unwrap_or(KINDS);
     let only = number("REHOME_FAULTS_ONLY").and_then(|only| usize::try_from(only).ok());
-    let threads = number("REHOME_FAULTS_LABS").and_then(|labs| usize::try_from(labs).ok()).unwrap_or(1);
     let moments = record().context("the undisturbed run")?;
     ensure!(moments.len() > 40, "an undisturbed run has only {} moments: it was not recorded", moments.len());
     let points = sample(seed, points, &moments).into_iter().enumerate();
-    let points: Vec<(usize, Point)> = points.filter(|(number, _)| only.is_none_or(|only| only == *number)).collect();
+    let points: Vec<Numbered> = points.filter(|(number, _)| only.is_none_or(|only| only == *number)).collect();
     println!("seed {seed}: {} points of {} moments", points.len(), moments.len());
-    let (forth, back): (VecDeque<_>, VecDeque<_>) =
-        points.into_iter().partition(|(_, point)| point.moment.direction() == Direction::Forth);
-    let (ways, rows) = (Mutex::new((forth, back)), Mutex::new(Vec::new()));
-    let next = || {
-        let mut ways = ways.lock().unwrap_or_else(PoisonError::into_inner);
-        (ways.0.pop_front(), ways.1.pop_front())
-    };
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                loop {
-                    let (forth, back) = next();
-                    if forth.is_none() && back.is_none() {
-                        return;
-                    }
-                    let mut began = Instant::now();
-                    let mut tell = |point: &Point, outcome: Outcome| {
-                        let numbered =
-                            [&forth, &back].into_iter().flatten().find(|(_, other)| std::ptr::eq(other, point));
-                        let number = numbered.map(|(number, _)| *number).unwrap_or_default();
-                        let row = row(seed, number, point, &outcome, began.elapsed().as_secs_f64());
-                        began = Instant::now();
-                        println!("{row}");
-                        keep(&row);
-                        rows.lock().unwrap_or_else(PoisonError::into_inner).push((point.to_string(), outcome));
-                    };
-                    let mut tried_back = back.is_none();
-                    survive(
-                        forth.as_ref().map(|(_, point)| point),
-                        back.as_ref().map(|(_, point)| point),
-                        &mut |point, outcome| {
-                            tried_back |= back.as_ref().is_some_and(|(_, back)| std::ptr::eq(back, point));
-                            tell(point, outcome);
-                        },
-                    );
-                    // What comes after a way that led nowhere has its turn in another lab.
-                    if !tried_back && let Some(back) = back {
-                        ways.lock().unwrap_or_else(PoisonError::into_inner).1.push_back(back);
-                    }
+    let (ways, bad) = (Mutex::new(Ways::of(points)), Mutex::new(Vec::new()));
+    at_once(|| {
+        let mut ground = None;
+        loop {
+            let (forth, back) = locked(&ways).next();
+            if forth.is_none() && back.is_none() {
+                return;
+            }
+            let mut began = Instant::now();
+            let mut left = back.as_ref();
+            let tell = &mut |point: &Point, outcome: Outcome| {
+                let told = [&forth, &back].into_iter().flatten().find(|(_, other)| std::ptr::eq(other, point));
+                let number = told.map(|(number, _)| *number).unwrap_or_default();
+                left = left.filter(|(other, _)| *other != number);
+                keep(&row(seed, number, point, &outcome, began.elapsed().as_secs_f64()));
+                began = Instant::now();
+                if !outcome.is_good() {
+                    locked(&bad).push(format!("point {number}, {point}: {outcome}"));
                 }
-            });
+            };
+            survive(&mut ground, forth.as_ref().map(|(_, point)| point), back.as_ref().map(|(_, point)| point), tell);
+            // What comes after a way that led nowhere has its turn in another lab.
+            if let Some(back) = left {
+                locked(&ways).back.push_back(back.clone());
+            }
         }
     });
-    let rows = rows.into_inner().unwrap_or_default();
-    let bad: Vec<String> = rows
-        .iter()
-        .filter(|(_, outcome)| !outcome.is_good())
-        .map(|(point, outcome)| format!("{point}: {outcome}"))
-        .collect();
-    ensure!(bad.is_empty(), "seed {seed}, {} of {} points:\n{}", bad.len(), rows.len(), bad.join("\n"));
+    let bad = bad.into_inner().unwrap_or_default();
+    ensure!(bad.is_empty(), "seed {seed}, {} points were not survived:\n{}", bad.len(), bad.join("\n"));
     Ok(())
+}
+
+/// A point, and its number in the sample.
+type Numbered = (usize, Point);
+
+/// What is still to be tried.
+struct Ways {
+    forth: VecDeque<Numbered>,
+    back: VecDeque<Numbered>,
+}
+
+impl Ways {
+    fn of(points: Vec<Numbered>) -> Ways {
+        let (forth, back) = points.into_iter().partition(|(_, point)| point.moment.direction() == Direction::Forth);
+        Ways { forth, back }
+    }
+
+    /// One there and one back, as far as there are.
+    fn next(&mut self) -> (Option<Numbered>, Option<Numbered>) {
+        let forth = self.forth.pop_front();
+        let fits = |(_, back): &Numbered| forth.as_ref().is_none_or(|(_, forth)| back.kind.may_follow(forth.kind));
+        let at = self.back.iter().position(fits);
+        let back = at.and_then(|at| self.back.remove(at));
+        (forth, back)
+    }
 }
 
 /// A line for `cargo xtask faults`.
@@ -136,7 +160,9 @@ fn row(seed: u64, number: usize, point: &Point, outcome: &Outcome, seconds: f64)
     })
 }
 
+/// Shown at once, and written where `cargo xtask faults` looks for it.
 fn keep(row: &serde_json::Value) {
+    println!("{row}");
     let Some(path) = std::env::var_os("REHOME_FAULTS_ROWS") else { return };
     let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
     if let Err(error) = file.and_then(|mut file| writeln!(file, "{row}")) {

@@ -1,5 +1,6 @@
 //! Where a fault comes, and which. Invariant: a point is its text: the same text on the same code is the same fault again.
 
+use std::collections::HashMap;
 use std::fmt;
 
 /// What rehome was doing, as an event of the undisturbed run has it.
@@ -62,8 +63,11 @@ pub(crate) enum Kind {
     Names,
 }
 
+/// How many there are.
+pub(crate) const KINDS: usize = 20;
+
 /// In the order of their turns.
-const ALL: [Kind; 20] = [
+const ALL: [Kind; KINDS] = [
     Kind::Kill,
     Kind::KillLater,
     Kind::KillAtWrite,
@@ -87,7 +91,7 @@ const ALL: [Kind; 20] = [
 ];
 
 /// Which way the migration goes when the fault comes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Direction {
     Forth,
     Back,
@@ -124,6 +128,11 @@ impl Kind {
             Kind::Guest => "guest that does not end",
             Kind::Names => "hostile names and kill -9",
         }
+    }
+
+    /// Whether new's disk bears it that this one was there before: a small file system in memory ends with its machine.
+    pub(crate) fn may_follow(self, former: Kind) -> bool {
+        !(self == Kind::PowerNew && matches!(former, Kind::Full | Kind::Inodes))
     }
 
     /// Whether it makes sense then.
@@ -169,24 +178,33 @@ impl fmt::Display for Point {
     }
 }
 
-/// So many points, the kinds in turn, so that each is there once before one is there twice; the moments by the seed.
+/// So many points, the kinds in turn, so that each is there once before one is there twice, and as many on the way there as on
+/// the way back, as far as they fit there; the moments by the seed.
 pub(crate) fn sample(seed: u64, count: usize, moments: &[Moment]) -> Vec<Point> {
     let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let mut decks: HashMap<(usize, Direction), Vec<Moment>> = HashMap::new();
     let mut points: Vec<Point> = Vec::new();
-    let mut decks: Vec<Vec<Moment>> = ALL.iter().map(|_| Vec::new()).collect();
+    let mut more_forth = 0;
     // A kind that fits nowhere has no turn.
-    for turn in 0..count * 2 + ALL.len() {
+    for turn in 0..count * 2 + KINDS {
         if points.len() == count {
             break;
         }
-        let at = turn % ALL.len();
-        let kind = ALL[at];
-        if decks[at].is_empty() {
-            // Every moment once before one comes again.
-            decks[at] = moments.iter().filter(|moment| kind.fits(moment)).cloned().collect();
-            random.shuffle(&mut decks[at]);
-        }
-        let Some(moment) = decks[at].pop() else { continue };
+        let (at, kind) = (turn % KINDS, ALL[turn % KINDS]);
+        let mut draw = |direction: Direction| {
+            let deck = decks.entry((at, direction)).or_default();
+            if deck.is_empty() {
+                // Every moment once before one comes again.
+                let fits = |moment: &&Moment| moment.direction() == direction && kind.fits(moment);
+                *deck = moments.iter().filter(fits).cloned().collect();
+                random.shuffle(deck);
+            }
+            deck.pop()
+        };
+        let [first, second] =
+            if more_forth > 0 { [Direction::Back, Direction::Forth] } else { [Direction::Forth, Direction::Back] };
+        let Some(moment) = draw(first).or_else(|| draw(second)) else { continue };
+        more_forth += if moment.direction() == Direction::Forth { 1 } else { -1 };
         points.push(Point { kind, moment });
     }
     points

@@ -110,21 +110,49 @@ impl Moment {
     }
 }
 
-/// A migration with the first fault on its way, and with the second on its way back, where there are such. What became of each;
-/// after the first that was not survived nothing more is tried.
-pub(crate) fn survive(forth: Option<&Point>, back: Option<&Point>, tell: &mut dyn FnMut(&Point, Outcome)) {
+/// Two machines, and how often a server has moved there and back on them.
+pub(crate) struct Ground {
+    lab: Lab,
+    rounds: usize,
+}
+
+impl Ground {
+    fn new() -> Result<Ground> {
+        Ok(Ground { lab: start()?, rounds: 0 })
+    }
+
+    /// After the way back: as if nothing had ever been moved, but for the mail that came meanwhile.
+    fn clear(&self, rehome: &Rehome<'_>) -> Result<()> {
+        rehome.forget(&[self.lab.old(), self.lab.new()])?;
+        self.lab.new().sh(CLEAR).map(drop)
+    }
+}
+
+/// What was moved is gone from new's disk, and the small file system of a fault.
+const CLEAR: &str = "systemctl stop dovecot; umount /var/vmail 2>/dev/null || true
+find /var/vmail -mindepth 1 -delete; systemctl start dovecot";
+
+/// A migration with the first fault on its way, and with the second on its way back, where there are such, on this ground if
+/// there is one, and leaves it there for the next one if all went well. What became of each; after the first that was not
+/// survived nothing more is tried.
+pub(crate) fn survive(
+    ground: &mut Option<Ground>,
+    forth: Option<&Point>,
+    back: Option<&Point>,
+    tell: &mut dyn FnMut(&Point, Outcome),
+) {
     let mut at = forth.or(back);
-    let mut tried = || -> Result<()> {
-        let lab = start()?;
+    let mut tried = || -> Result<Option<Ground>> {
+        let here = ground.take().map_or_else(Ground::new, Ok)?;
+        let lab = &here.lab;
         let mut before = Holdings::of(lab.old())?;
-        let prepared = forth.map_or(Ok(Prepared::default()), |point| fault::prepare(&lab, point.kind))?;
+        let prepared = forth.map_or(Ok(Prepared::default()), |point| fault::prepare(lab, point))?;
         // What has a hostile name is to arrive; what will be deleted on old is not.
         if forth.is_some_and(|point| point.kind == Kind::Names) {
             before = Holdings::of(lab.old())?;
         }
         let rehome = Rehome::install(lab.new(), &plan()?)?;
-        let guest = forth.filter(|point| point.kind == Kind::Guest);
-        if let Some(point) = guest {
+        if let Some(point) = forth.filter(|point| point.kind == Kind::Guest) {
             rehome.plan(&fault::with_guest(&plan()?, &point.moment)?)?;
         }
         // So that it can jump back.
@@ -132,7 +160,7 @@ pub(crate) fn survive(forth: Option<&Point>, back: Option<&Point>, tell: &mut dy
             rehome.clock_is_ahead(86_400);
         }
         rehome.approve()?;
-        let way = Way { lab: &lab, rehome: &rehome, before: &before };
+        let way = Way { lab, rehome: &rehome, before: &before, round: here.rounds };
         match forth {
             None => ensure!(way.finish("apply", &mut 0)?.is_none(), "without a fault it did not come to its end"),
             Some(point) => {
@@ -141,21 +169,28 @@ pub(crate) fn survive(forth: Option<&Point>, back: Option<&Point>, tell: &mut dy
                 tell(point, outcome);
                 at = back;
                 if !good {
-                    return Ok(());
+                    return Ok(None);
                 }
             }
         }
-        let Some(point) = back else { return Ok(()) };
-        let prepared = fault::prepare(&lab, point.kind)?;
+        let Some(point) = back else { return Ok(None) };
+        let prepared = fault::prepare(lab, point)?;
         let outcome = way.go(point, prepared)?;
+        let good = outcome.is_good();
         tell(point, outcome);
         at = None;
-        Ok(())
+        if !good {
+            return Ok(None);
+        }
+        here.clear(&rehome)?;
+        Ok(Some(Ground { rounds: here.rounds + 1, ..here }))
     };
-    if let Err(error) = tried()
-        && let Some(point) = at
-    {
-        tell(point, Outcome::failed(&error));
+    match tried() {
+        Ok(left) => *ground = left,
+        Err(error) => match at {
+            Some(point) => tell(point, Outcome::failed(&error)),
+            None => eprintln!("a lab is not used again: {error:#}"),
+        },
     }
 }
 
@@ -165,16 +200,18 @@ struct Way<'a> {
     rehome: &'a Rehome<'a>,
     /// what old held before anything
     before: &'a Holdings,
+    /// mails of each have names of their own
+    round: usize,
 }
 
 impl Way<'_> {
     /// One way with a fault.
     fn go(&self, point: &Point, mut prepared: Prepared) -> Result<Outcome> {
-        let Way { lab, before, .. } = self;
+        let Way { lab, before, round, .. } = self;
         let recipients: Vec<&str> = accounts().users.iter().map(|user| user.email.as_str()).take(12).collect();
         let direction = point.moment.direction();
-        let name = if direction == Direction::Forth { "forth" } else { "back" };
-        let traffic = Traffic::start(lab, lab.old(), name, 3.0, &recipients)?;
+        let name = format!("{}-{round}", if direction == Direction::Forth { "forth" } else { "back" });
+        let traffic = Traffic::start(lab, lab.old(), &name, 3.0, &recipients)?;
         let Done { operator, wrong } = self.disturb(point, &mut prepared)?;
         let mut attempts = 0;
         let why = self.finish(&point.moment.verb, &mut attempts)?;

@@ -4,6 +4,7 @@
 //! `split` and `group` take a large tree apart, `work` deals with the parts, with whom `crew` says; of one part `plan` decides, `transfer` moves
 //! content (`direct`: not through this machine; `staging`: for folders that are new), `names` changes names, `leaves` knows what need not be listed; `strangers` are hard links between parts.
 
+mod ahead;
 mod crew;
 mod direct;
 pub(crate) mod group;

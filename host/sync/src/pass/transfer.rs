@@ -2,6 +2,7 @@
 //! Invariant: a final name is given only to a file that is complete, has its owner, mode and time, and is on the disk.
 //! Content is never held whole: pieces pass through bounded queues. What vanishes or changes meanwhile is looked at again.
 
+use super::ahead::Ahead;
 use super::staging::Staging;
 use super::{Item, Pass};
 use crate::hand::{Fault, How, Incoming, Outgoing, PIECE, Reply, Request, unexpected};
@@ -11,18 +12,11 @@ use crate::temporary::{is_staged, is_temporary};
 use crate::tree::name_owner;
 use crate::{Entry, Error, Kind, SyncOptions};
 use std::ops::Range;
-use std::pin::pin;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 
 /// A batch has at most so many files and, but for the last one, so many bytes: one sync of the disk each.
 const BATCH_FILES: usize = 5000;
 const BATCH_BYTES: u64 = 64 << 20;
-/// So many bytes are asked for before they can be passed on, and as many more as a third of a fast link (one of those who copy)
-/// carries, in bytes a millisecond, until the first of them can be there.
-const AHEAD: u64 = 512 << 10;
-const FAST: u64 = 30_000;
 /// A file that changes while it is copied is copied again so often.
 const TRIES: u32 = 3;
 /// How much more than listed a file may have grown meanwhile: as much again, or this.
@@ -306,73 +300,6 @@ impl Pass<'_> {
             outcomes[nth] = Outcome::Refused(fault);
         }
         Ok(outcomes)
-    }
-}
-
-/// How much was asked for and has not been passed on. What nobody can take yet waits in buffers of ssh, which grow at a cost.
-struct Ahead {
-    began: Instant,
-    bytes: AtomicU64,
-    less: Notify,
-    /// The shortest that was seen, in microseconds.
-    round_trip: AtomicU64,
-}
-
-impl Ahead {
-    fn new(round_trip: Option<Duration>) -> Self {
-        let microseconds = round_trip.and_then(|time| u64::try_from(time.as_micros()).ok()).unwrap_or(u64::MAX);
-        Self {
-            began: Instant::now(),
-            bytes: AtomicU64::new(0),
-            less: Notify::new(),
-            round_trip: AtomicU64::new(microseconds),
-        }
-    }
-
-    /// The answer to the first request is here.
-    fn heard_first(&self) {
-        let microseconds = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
-        self.round_trip.fetch_min(microseconds, Ordering::Relaxed);
-    }
-
-    fn round_trip(&self) -> Option<Duration> {
-        let microseconds = self.round_trip.load(Ordering::Relaxed);
-        (microseconds != u64::MAX).then(|| Duration::from_micros(microseconds))
-    }
-
-    fn most(&self) -> u64 {
-        let on_the_way = match self.round_trip.load(Ordering::Relaxed) {
-            u64::MAX => 0,
-            microseconds => microseconds.saturating_mul(FAST) / 1000,
-        };
-        on_the_way.saturating_add(AHEAD)
-    }
-
-    fn is_far(&self, more: u64) -> bool {
-        let bytes = self.bytes.load(Ordering::Relaxed);
-        bytes > 0 && bytes.saturating_add(more) > self.most()
-    }
-
-    fn ask(&self, more: u64) {
-        self.bytes.fetch_add(more, Ordering::Relaxed);
-    }
-
-    fn passed_on(&self, bytes: u64) {
-        if self.bytes.fetch_sub(bytes, Ordering::Relaxed) - bytes <= self.most() / 2 {
-            self.less.notify_waiters();
-        }
-    }
-
-    /// Half of it is free again: so much is asked for in one burst.
-    async fn caught_up(&self) {
-        loop {
-            let mut less = pin!(self.less.notified());
-            less.as_mut().enable();
-            if self.bytes.load(Ordering::Relaxed) <= self.most() / 2 {
-                return;
-            }
-            less.await;
-        }
     }
 }
 
