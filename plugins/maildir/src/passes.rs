@@ -15,6 +15,9 @@ const COLD_PASSES: u64 = 3;
 /// systemd kills what has not ended by itself after 90 s (systemd-system.conf(5), DefaultTimeoutStopSec).
 const STOPPING: u64 = 120_000;
 
+/// What new's Dovecot may take to end after its stop was answered, in seconds.
+const MOMENT: u32 = 15;
+
 /// The last pass, as it was measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Last {
@@ -100,18 +103,16 @@ fn tell_the_end(ctx: &Context<Config>, converged: bool, report: &SyncReport) {
 /// first one has listed its folder. That costs a look at what changed, not at all the mail; `verify` compares everything.
 /// A Dovecot on old that is on its way down takes a second or more: meanwhile a pass brings what there is already.
 pub(crate) fn cold(ctx: &Context<Config>) -> Result<(), Failure> {
-    if look::is_active(Side::New)? {
-        return Err(still_runs(Side::New));
-    }
     let mut number = 0;
-    match look::runs(Side::Old)? {
-        Runs::Yes => return Err(still_runs(Side::Old)),
-        Runs::No => {}
-        Runs::Stopping => {
-            number += 1;
-            say(number, &requests::sync::COLD.run()?);
-            until_old_has_stopped()?;
-        }
+    let old = look::runs(Side::Old)?;
+    if old == Runs::Yes {
+        return Err(still_runs(Side::Old));
+    }
+    stop_new_again()?;
+    if old == Runs::Stopping {
+        number += 1;
+        say(number, &requests::sync::COLD.run()?);
+        until_old_has_stopped()?;
     }
     let most = number + COLD_PASSES;
     loop {
@@ -128,6 +129,19 @@ pub(crate) fn cold(ctx: &Context<Config>) -> Result<(), Failure> {
             ));
         }
     }
+}
+
+/// It was stopped before old was, which is barred: where it runs now, new was booted again since.
+fn stop_new_again() -> Result<(), Failure> {
+    if !look::is_active(Side::New)? {
+        return Ok(());
+    }
+    report::warning("Dovecot on new runs again, as after a reboot: it is stopped for the cold pass");
+    requests::exec::STOP_NEW.on(Side::New).run()?;
+    if clock::wait_for(MOMENT, || Ok(!look::is_active(Side::New)?))? {
+        return Ok(());
+    }
+    Err(still_runs(Side::New))
 }
 
 fn still_runs(side: Side) -> Failure {

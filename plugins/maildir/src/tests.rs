@@ -174,12 +174,31 @@ fn while_dovecot_on_old_is_on_its_way_down_a_pass_brings_what_there_is_and_anoth
 }
 
 #[test]
-fn a_cold_pass_refuses_while_dovecot_runs() {
+fn a_cold_pass_refuses_while_old_lets_users_in() {
     let mut host = host();
+    host.exec("active", Side::Old).anew().says("active\n");
     host.exec("active", Side::New).anew().says("active\n");
     let why = host.apply::<Maildir>(cold()).unwrap_err().words();
-    assert!(why.contains("Dovecot on new"), "{why}");
+    assert!(why.contains("Dovecot on old"), "{why}");
     assert_eq!(host.effects(), Vec::<String>::new());
+}
+
+#[test]
+fn a_dovecot_that_a_reboot_of_new_brought_back_is_stopped_before_the_cold_pass() {
+    let mut host = host();
+    host.exec("active", Side::New).anew().says("active\n").says("active\n").ends(3, "inactive\n", "");
+    host.exec("stop-new", Side::New).says("");
+    host.apply::<Maildir>(cold()).unwrap();
+    assert_eq!(host.effects(), ["exec.stop-new on new", "sync.cold"]);
+    assert!(host.reported()[0].contains("runs again"), "{:?}", host.reported());
+
+    let mut host = self::host();
+    host.exec("active", Side::New).anew().says("active\n");
+    host.exec("stop-new", Side::New).says("");
+    host.each_takes(1000);
+    let why = host.apply::<Maildir>(cold()).unwrap_err().words();
+    assert!(why.contains("Dovecot on new"), "{why}");
+    assert_eq!(host.effects(), ["exec.stop-new on new"]);
 }
 
 #[test]

@@ -29,6 +29,11 @@ const VANISHING: &str = r"for folder in /var/vmail/example.org/*/Maildir/cur; do
   chown vmail:vmail vanishing.*
 done";
 
+/// Mail that came when there was still room on new.
+const LATE: &str = r"cd /var/vmail/example.org/anna/Maildir/cur
+for n in $(seq 100); do { printf 'Subject: late %s\n\n' $n-$RANDOM$RANDOM; head -c 9000 /dev/zero | tr '\0' x; } > 1700000005.M${n}P$RANDOM.old:2,; done
+chown vmail:vmail 1700000005.*";
+
 /// What a fault needs while it lasts.
 #[derive(Default)]
 pub(crate) struct Prepared {
@@ -100,8 +105,8 @@ pub(crate) fn act(lab: &Lab, rehome: &Rehome<'_>, point: &Point, prepared: &mut 
             let side = if point.moment.side.as_deref() == Some("new") { lab.new() } else { lab.old() };
             side.sh("systemctl restart mariadb").map(drop)
         }
-        Kind::Full => shrink(lab.new(), "size=$(df --output=used -k /var/vmail | tail -1)k"),
-        Kind::Inodes => shrink(lab.new(), "nr_inodes=$(($(df --output=iused /var/vmail | tail -1)+10*try))"),
+        Kind::Full => shrink(lab, point, "size=$(df --output=used -k /var/vmail | tail -1)k"),
+        Kind::Inodes => shrink(lab, point, "nr_inodes=$(($(df --output=iused /var/vmail | tail -1)+10*try))"),
         Kind::Vanish => source(lab, &point.moment).sh(CHANGE).map(drop),
         Kind::Second => {
             let second = rehome.run(&["apply"])?;
@@ -122,10 +127,17 @@ fn source<'lab>(lab: &'lab Lab, moment: &Moment) -> &'lab Machine {
 }
 
 /// As small as what is in it; more comes all the time, so that it is tried until it fits.
-fn shrink(new: &Machine, option: &str) -> Result<()> {
+fn shrink(lab: &Lab, point: &Point, option: &str) -> Result<()> {
     let tries =
         format!("for try in $(seq 50); do mount -o remount,{option} /var/vmail 2>/dev/null && exit; done; exit 1");
-    new.sh(&tries).map(drop)
+    if !point.moment.stops_mail() {
+        return lab.new().sh(&tries).map(drop);
+    }
+    // The cold pass waits until there is something for it to bring.
+    lab.new().sh("kill -STOP $(pgrep -x rehome)")?;
+    lab.old().sh(LATE)?;
+    lab.new().sh(&tries)?;
+    lab.new().sh("kill -CONT $(pgrep -x rehome)").map(drop)
 }
 
 /// strace(1) stands by from here on: the system call is not even entered.

@@ -1,20 +1,29 @@
-//! Both guides' whole plans, and the way back from them, with a fault at each phase: rehome is killed, or either side loses power.
-//! One migration has a fault at every phase of it; three of them have each fault at each phase.
+//! Both guides' whole plans, and the way back from them, with a fault at each phase: rehome is killed, or either side loses power,
+//! as it begins; the link is cut for seconds, or old's connections are reset, in the middle of its first effect.
+//! One migration has a fault at every phase of it; it takes [`TURNS`] of them until each phase had each fault.
 
 use super::oracle::{Holdings, Verdict, judge};
 use super::point::{Direction, Kind, Moment, Point};
 use super::run::{Outcome, in_short};
 use crate::rehome::Rehome;
 use crate::{wheezy, whole};
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use rehome_tests::harness::eventually;
 use rehome_tests::lab::{Lab, LabSpec};
 use rehome_tests::traffic::Traffic;
-use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
+/// As phases begin, one after the other.
 const FAULTS: [Kind; 3] = [Kind::Kill, Kind::PowerNew, Kind::PowerOld];
+/// In the middle of effects, each in a turn of its own.
+const IN_EFFECTS: [Kind; 2] = [Kind::Blink, Kind::Reset];
+/// So many have each fault at each phase.
+pub(crate) const TURNS: usize = FAULTS.len() + IN_EFFECTS.len();
+/// Where both plans wait for a week without mail at old.
+const WATCH: &str = "watch";
+/// And some minutes.
+const A_WEEK: u64 = 7 * 86_400 + 600;
 /// So many in all: more rounds than this are no progress.
 const ROUNDS: usize = 150;
 /// So often in a row nothing goes on.
@@ -51,8 +60,8 @@ pub(crate) fn each_phase(guide: Guide, turn: usize, direction: Direction) -> Vec
     let mut points = Vec::new();
     let outcome = there_and_back(guide, turn, direction, &mut points).unwrap_or_else(|error| Outcome::failed(&error));
     if points.is_empty() {
-        let moment = moment(guide, direction, "the beginning");
-        points.push(Point { kind: FAULTS[turn % FAULTS.len()], moment });
+        let moment = moment(guide, direction, "the beginning", None);
+        points.push(Point { kind: fault_of(turn, 0), moment });
     }
     let count = points.len();
     let one = |(at, point): (usize, Point)| {
@@ -64,17 +73,25 @@ pub(crate) fn each_phase(guide: Guide, turn: usize, direction: Direction) -> Vec
             stuck: last && outcome.stuck,
             attempts: 1,
             why: outcome.why.clone().filter(|_| last),
-            operator: None,
+            ..Outcome::default()
         };
         (point, outcome)
     };
     points.into_iter().enumerate().map(one).collect()
 }
 
-fn moment(guide: Guide, direction: Direction, phase: &str) -> Moment {
+/// Of so many phases that had theirs before.
+fn fault_of(turn: usize, met: usize) -> Kind {
+    match turn.checked_sub(FAULTS.len()) {
+        None => FAULTS[(met + turn) % FAULTS.len()],
+        Some(at) => IN_EFFECTS[at],
+    }
+}
+
+fn moment(guide: Guide, direction: Direction, phase: &str, request: Option<String>) -> Moment {
     let verb = if direction == Direction::Back { "undo" } else { "apply" };
     let phase = format!("{phase} of {guide}");
-    Moment { verb: verb.into(), phase, request: None, nth: 1, is_effect: false, side: None }
+    Moment { verb: verb.into(), phase, is_effect: request.is_some(), request, nth: 1, side: None }
 }
 
 fn there_and_back(guide: Guide, turn: usize, direction: Direction, points: &mut Vec<Point>) -> Result<Outcome> {
@@ -83,16 +100,27 @@ fn there_and_back(guide: Guide, turn: usize, direction: Direction, points: &mut 
     let before = Holdings::of(lab.old())?;
     rehome.approve()?;
     let recipients = whole::recipients();
-    let to_old = Traffic::start(&lab, lab.old(), "old", 2.0, &recipients)?;
-    let mut why = None;
-    if direction == Direction::Back {
-        why = Travel { lab: &lab, rehome: &rehome, guide, turn: None }.go(Direction::Forth, points)?;
+    let mail = |name| Traffic::start(&lab, lab.old(), name, 2.0, &recipients);
+    let stop = |traffic: Traffic| {
+        eventually("some mail came", || Ok(traffic.count() > 8))?;
+        traffic.stop()
+    };
+    let mut travel = Travel { lab: &lab, rehome: &rehome, guide, turn: None, points };
+    let to_old = mail("old")?;
+    if direction == Direction::Forth {
+        travel.turn = Some(turn);
     }
-    if why.is_none() {
-        why = Travel { lab: &lab, rehome: &rehome, guide, turn: Some(turn) }.go(direction, points)?;
+    // Old is watched until nobody sends there any more.
+    let mut why = travel.go(Direction::Forth, Some(WATCH))?;
+    let mut sent = stop(to_old)?;
+    travel.turn = Some(turn);
+    if why.is_none() && direction == Direction::Forth {
+        why = travel.go(direction, None)?;
+    } else if why.is_none() {
+        let to_old = mail("back")?;
+        why = travel.go(direction, None)?;
+        sent.0.extend(stop(to_old)?.0);
     }
-    eventually("some mail came", || Ok(to_old.count() > 8))?;
-    let sent = to_old.stop()?;
     std::thread::sleep(Duration::from_secs(2));
     let (serves, other) = match direction {
         Direction::Forth => (lab.new(), lab.old()),
@@ -111,7 +139,7 @@ fn there_and_back(guide: Guide, turn: usize, direction: Direction, points: &mut 
     said.extend(lost.iter().take(3).map(|mail| format!("lost: {mail}")));
     said.extend(doubled.iter().take(3).map(|mail| format!("doubled: {mail}")));
     let why = (!said.is_empty()).then(|| said.join("; "));
-    Ok(Outcome { lost: lost.len(), doubled: doubled.len(), stuck, operator: None, attempts: 1, why })
+    Ok(Outcome { lost: lost.len(), doubled: doubled.len(), stuck, attempts: 1, why, ..Outcome::default() })
 }
 
 /// On its way through a plan.
@@ -119,38 +147,38 @@ struct Travel<'a> {
     lab: &'a Lab,
     rehome: &'a Rehome<'a>,
     guide: Guide,
-    /// which fault the first phase has; none: no faults, and only up to before old is retired
+    /// which fault the first phase has; none: no faults
     turn: Option<usize>,
+    /// what there was so far
+    points: &'a mut Vec<Point>,
 }
 
 impl Travel<'_> {
-    /// Types the verb, answers, and lets time pass, until it is done; or says why it is not.
-    fn go(&self, direction: Direction, points: &mut Vec<Point>) -> Result<Option<String>> {
+    /// Types the verb, answers, and lets time pass, until it is done, or waits at this phase; or says why it is not.
+    fn go(&mut self, direction: Direction, up_to: Option<&str>) -> Result<Option<String>> {
         let words: &[&str] = if direction == Direction::Back { &["undo", "--yes"] } else { &["apply"] };
-        let (mut met, mut in_vain) = (BTreeSet::new(), 0);
+        let mut in_vain = 0;
         for _ in 0..ROUNDS {
-            let mut fault = None;
+            let (mut fault, before) = (None, self.points.len());
             let ended = self.rehome.watch(words, &mut |line| {
-                let Some(phase) = begins(line, words[0]).filter(|phase| fault.is_none() && !met.contains(phase)) else {
+                let Some(turn) = self.turn.filter(|_| fault.is_none()) else { return Ok(()) };
+                let kind = fault_of(turn, self.points.len());
+                let Some((phase, request)) = happens(line, words[0], kind) else { return Ok(()) };
+                let moment = moment(self.guide, direction, &phase, request);
+                if self.points.iter().any(|met| met.moment.phase == moment.phase) {
                     return Ok(());
-                };
-                let Some(turn) = self.turn else { return Ok(()) };
-                let kind = FAULTS[(met.len() + turn) % FAULTS.len()];
-                points.push(Point { kind, moment: moment(self.guide, direction, &phase) });
-                met.insert(phase);
-                fault = Some(kind);
-                match kind {
-                    Kind::PowerNew => self.lab.power_off("new"),
-                    Kind::PowerOld => self.lab.power_off("old"),
-                    _ => self.rehome.machine.kill("rehome").map(drop),
                 }
+                self.points.push(Point { kind, moment });
+                // While the link is cut, or after an RST, rehome may well go on by itself: the next phase is met in the same run.
+                fault = Some(kind).filter(|kind| !IN_EFFECTS.contains(kind));
+                disturb(self.lab, self.rehome, kind)
             })?;
             match fault {
                 Some(Kind::PowerNew) => self.lab.boot("new")?,
                 Some(Kind::PowerOld) => self.lab.boot("old")?,
                 _ => {}
             }
-            in_vain = if fault.is_some() || matches!(ended.status, Some(0 | 5)) { 0 } else { in_vain + 1 };
+            in_vain = if self.points.len() > before || matches!(ended.status, Some(0 | 5)) { 0 } else { in_vain + 1 };
             if in_vain > PATIENCE {
                 return Ok(Some(in_short(&ended)));
             }
@@ -158,25 +186,46 @@ impl Travel<'_> {
                 Some(0) => return Ok(None),
                 Some(5) => {
                     let waits = self.rehome.waits_at()?;
-                    if waits == "retire" && self.turn.is_none() {
+                    if up_to.is_some_and(|phase| phase == waits) {
                         return Ok(None);
                     }
                     if self.rehome.run(&["answer", &waits, "go-on", "yes"])?.status != Some(0) {
                         // It asks nothing: it waits for time to pass, and for what was on its way.
-                        self.rehome.pass(86_400);
+                        self.rehome.pass(A_WEEK);
                     }
                 }
                 _ => std::thread::sleep(Duration::from_secs(1)),
             }
         }
-        ensure!(!met.is_empty(), "no phase began");
         Ok(Some(format!("after {ROUNDS} rounds it is not done")))
     }
 }
 
-/// The phase that begins, as an event has it.
-fn begins(line: &str, verb: &str) -> Option<String> {
+fn disturb(lab: &Lab, rehome: &Rehome<'_>, kind: Kind) -> Result<()> {
+    match kind {
+        Kind::PowerNew => lab.power_off("new"),
+        Kind::PowerOld => lab.power_off("old"),
+        // The one that rehome runs on: old and the name server are as far away as its operator.
+        Kind::Blink => {
+            lab.link_cut("new")?;
+            std::thread::sleep(Duration::from_secs(3));
+            lab.link_heal("new")
+        }
+        Kind::Reset => lab.link_reset("old"),
+        _ => rehome.machine.kill("rehome").map(drop),
+    }
+}
+
+/// The phase, and what it asks for then, if the event is one at which this fault belongs.
+fn happens(line: &str, verb: &str, kind: Kind) -> Option<(String, Option<String>)> {
     let event: serde_json::Value = serde_json::from_str(line).ok()?;
-    (event["event"] == "phase-began" && event["verb"] == verb).then_some(())?;
-    event["phase"].as_str().map(str::to_owned)
+    let text = |key: &str| event[key].as_str().map(str::to_owned);
+    let phase = text("phase").filter(|_| event["verb"] == verb)?;
+    if !IN_EFFECTS.contains(&kind) {
+        return (event["event"] == "phase-began").then_some((phase, None));
+    }
+    let is_effect = event["event"] == "request-began" && event["effect"] != "read";
+    // Old's connections matter where old is asked.
+    let reaches = kind == Kind::Blink || event["side"] != "new";
+    (is_effect && reaches).then_some((phase, text("request")))
 }

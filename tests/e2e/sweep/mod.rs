@@ -19,7 +19,7 @@ use std::io::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use guides::{Guide, each_phase};
+use guides::{Guide, TURNS, each_phase};
 use point::{Direction, KINDS, Point, sample};
 use run::{Outcome, record, survive};
 
@@ -44,12 +44,13 @@ const NO_SEED: u64 = 0;
 
 fn both_guides_survive_a_fault_at_each_phase() -> Result<()> {
     let guides = [Guide::Bullseye, Guide::Wheezy];
-    let ways = [Direction::Forth, Direction::Back]
-        .into_iter()
-        .flat_map(|direction| guides.into_iter().flat_map(move |guide| [0, 1, 2].map(|turn| (guide, turn, direction))));
+    let ways = [Direction::Forth, Direction::Back].into_iter().flat_map(|direction| {
+        guides.into_iter().flat_map(move |guide| (0..TURNS).map(move |turn| (guide, turn, direction)))
+    });
     let (ways, bad) = (Mutex::new(ways.collect::<VecDeque<_>>()), Mutex::new(Vec::new()));
+    let next = || locked(&ways).pop_front();
     at_once(|| {
-        while let Some((guide, turn, direction)) = locked(&ways).pop_front() {
+        while let Some((guide, turn, direction)) = next() {
             let began = Instant::now();
             let points = each_phase(guide, turn, direction);
             let seconds = began.elapsed().as_secs_f64() / points.len() as f64;
@@ -107,6 +108,10 @@ fn whatever_breaks_apply_goes_on_and_no_mail_is_lost() -> Result<()> {
                 let told = [&forth, &back].into_iter().flatten().find(|(_, other)| std::ptr::eq(other, point));
                 let number = told.map(|(number, _)| *number).unwrap_or_default();
                 left = left.filter(|(other, _)| *other != number);
+                if outcome.missed && point.moment.nth > 1 {
+                    locked(&ways).put_back((number, point.first()));
+                    return;
+                }
                 keep(&row(seed, number, point, &outcome, began.elapsed().as_secs_f64()));
                 began = Instant::now();
                 if !outcome.is_good() {
@@ -116,7 +121,7 @@ fn whatever_breaks_apply_goes_on_and_no_mail_is_lost() -> Result<()> {
             survive(&mut ground, forth.as_ref().map(|(_, point)| point), back.as_ref().map(|(_, point)| point), tell);
             // What comes after a way that led nowhere has its turn in another lab.
             if let Some(back) = left {
-                locked(&ways).back.push_back(back.clone());
+                locked(&ways).put_back(back.clone());
             }
         }
     });
@@ -138,6 +143,11 @@ impl Ways {
     fn of(points: Vec<Numbered>) -> Ways {
         let (forth, back) = points.into_iter().partition(|(_, point)| point.moment.direction() == Direction::Forth);
         Ways { forth, back }
+    }
+
+    fn put_back(&mut self, point: Numbered) {
+        let ways = if point.1.moment.direction() == Direction::Forth { &mut self.forth } else { &mut self.back };
+        ways.push_back(point);
     }
 
     /// One there and one back, as far as there are.

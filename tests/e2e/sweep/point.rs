@@ -142,7 +142,8 @@ impl Kind {
         let forth = moment.direction() == Direction::Forth;
         match self {
             Kind::Database => ["sql.", "copy.", "snapshot.", "schema."].iter().any(|kind| request.starts_with(kind)),
-            Kind::Full | Kind::Inodes => copies && forth,
+            // In the hot pass, and before the cold one, which then has something to bring.
+            Kind::Full | Kind::Inodes => forth && (request == "sync.hot" && copies || moment.stops_mail()),
             Kind::Vanish | Kind::KillAtRename => copies,
             // With a killed or reset link what is asked of old is what matters.
             Kind::Cut | Kind::Blink | Kind::Reset | Kind::PowerOld => {
@@ -162,6 +163,13 @@ impl Moment {
     }
 }
 
+impl Moment {
+    /// What comes now is copied by the cold pass.
+    pub(crate) fn stops_mail(&self) -> bool {
+        self.phase == "dovecot-stop" && self.request.as_deref() == Some("exec.stop")
+    }
+}
+
 impl fmt::Display for Moment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.verb, self.phase)?;
@@ -169,6 +177,13 @@ impl fmt::Display for Moment {
             Some(request) => write!(f, " {request} #{}", self.nth),
             None => f.write_str(" begins"),
         }
+    }
+}
+
+impl Point {
+    /// The same when rehome first does that: what it does again it does only where there is need.
+    pub(crate) fn first(&self) -> Point {
+        Point { kind: self.kind, moment: Moment { nth: 1, ..self.moment.clone() } }
     }
 }
 

@@ -28,11 +28,14 @@ pub(crate) struct Outcome {
     pub(crate) operator: Option<String>,
     pub(crate) attempts: usize,
     pub(crate) why: Option<String>,
+    /// nothing was tried: this time rehome never did what it was to be disturbed at
+    pub(crate) missed: bool,
 }
 
 impl Outcome {
     pub(crate) fn failed(error: &anyhow::Error) -> Outcome {
-        Outcome { stuck: true, why: Some(format!("{error:#}")), ..Outcome::default() }
+        let missed = error.is::<Missed>();
+        Outcome { stuck: true, why: Some(format!("{error:#}")), missed, ..Outcome::default() }
     }
 
     pub(crate) fn is_good(&self) -> bool {
@@ -47,6 +50,18 @@ impl fmt::Display for Outcome {
         why.as_ref().map_or(Ok(()), |why| write!(f, ": {why}"))
     }
 }
+
+/// The moment did not come, though the way came to its end.
+#[derive(Debug)]
+struct Missed;
+
+impl fmt::Display for Missed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the moment did not come")
+    }
+}
+
+impl std::error::Error for Missed {}
 
 fn start() -> Result<Lab> {
     Lab::start(&LabSpec::pair().without_rspamd().ssh_keys_on("new"))
@@ -240,7 +255,7 @@ impl Way<'_> {
         said.extend(doubled.iter().take(3).map(|mail| format!("doubled: {mail}")));
         let why = (!said.is_empty()).then(|| said.join("; "));
         let operator = operator.map(str::to_owned);
-        Ok(Outcome { lost: lost.len(), doubled: doubled.len(), stuck, operator, attempts, why })
+        Ok(Outcome { lost: lost.len(), doubled: doubled.len(), stuck, operator, attempts, why, missed: false })
     }
 
     /// What is not as after an undisturbed run.
@@ -312,6 +327,7 @@ impl Way<'_> {
             if acted {
                 return fault::mend(lab, rehome, point, prepared);
             }
+            ensure!(ended.status != Some(0), Missed);
             ensure!(ended.status == Some(5), "the moment did not come: {}", in_short(&ended));
             rehome.expect(0, &["answer", &rehome.waits_at()?, "go-on", "yes"])?;
         }
