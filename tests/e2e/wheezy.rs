@@ -339,7 +339,9 @@ fn databases_that_need_a_login_are_named_by_check_and_reached_with_the_plans_sec
     let said = rehome.expect(3, &["check"])?.stdout;
     for words in ["Access denied for user 'root'@'localhost'", "[old.database.mailserver]", "[new.database.mailserver]"]
     {
-        ensure!(said.contains(words), "`{words}` is not in:\n{said}");
+        // Through a gate old is read by an account of its own.
+        let expected = !(rehome.is_gated() && words.starts_with("[old"));
+        ensure!(said.contains(words) == expected, "`{words}` is, or is not in:\n{said}");
     }
     rehome.expect(3, &["apply"])?;
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # machine.sh NAME DIR LOWER NETNS  - boots one machine of a lab and becomes its systemd-nspawn.
 # Called by rehome_tests::lab (tests/src/lab/machine.rs), as root, in a mount namespace and a cgroup of its own.
-# DIR/disk holds the overlay's upper and work dirs, DIR/files what is put over the root before it boots. DIR/disk.img, if it is
+# DIR/disk holds the overlay's upper and work dirs, DIR/files what is put over the root before its first boot. DIR/disk.img, if it is
 # there, is a file system for DIR/disk, mounted for this machine alone.
 set -euo pipefail
 NAME=$1 DIR=$2 LOWER=$3 NETNS=$4
@@ -13,7 +13,10 @@ umount -l /sys/fs/cgroup                        # v2 only: systemd 256 and later
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mkdir -p /run/systemd
 mount -t tmpfs tmpfs /run/systemd               # nspawn's own state, private to this machine
-cp -a --remove-destination "$DIR/files/." "$DIR/root/"
+if [ ! -e "$DIR/booted" ]; then                 # later boots find the disk as it was
+  cp -a --remove-destination "$DIR/files/." "$DIR/root/"
+  touch "$DIR/booted"
+fi
 exec systemd-nspawn --quiet --boot --directory="$DIR/root" --machine="$NAME" --hostname="$NAME" \
   --register=no --keep-unit --private-users=no --network-namespace-path="/run/netns/$NETNS" \
   --resolv-conf=off --timezone=off --link-journal=no --console=read-only

@@ -25,6 +25,9 @@ pub struct FaultsArgs {
     /// How many, beside one at each phase of both guides' plans; 0: only those
     #[arg(long, default_value_t = 500)]
     points: u64,
+    /// Only this migration by a guide's plan, as a row names it: `bullseye-to-bookworm undo 2`
+    #[arg(long, value_name = "NAME", conflicts_with = "only")]
+    run: Option<String>,
     /// Leave out the guides' plans
     #[arg(long)]
     without_guides: bool,
@@ -53,9 +56,12 @@ pub fn run(args: &FaultsArgs) -> anyhow::Result<()> {
     if let Some(only) = args.only {
         command.env("REHOME_FAULTS_ONLY", only.to_string());
     }
+    if let Some(run) = &args.run {
+        command.env("REHOME_FAULTS_RUN", run);
+    }
     // A point that is not survived is a row, too: what was found is written before the end is told.
     let tests = match args {
-        FaultsArgs { points: 0, .. } => GUIDES,
+        FaultsArgs { points: 0, .. } | FaultsArgs { run: Some(_), .. } => GUIDES,
         FaultsArgs { only: Some(_), .. } | FaultsArgs { without_guides: true, .. } => POINTS,
         _ => ALL,
     };
@@ -90,18 +96,20 @@ fn sum(rows: &[Value]) -> Value {
     let rows: Vec<&Value> = rows.iter().collect();
     serde_json::json!({
         "points": rows.len(), "survived": count(&rows, |row| row["survived"] == true),
-        "lost": total(&rows, "lost"), "doubled": total(&rows, "doubled"),
+        "lost": total(&rows, "lost"), "doubled": total(&rows, "doubled"), "redelivered": total(&rows, "redelivered"),
         "stuck": count(&rows, |row| row["stuck"] == true), "operator": count(&rows, |row| !row["operator"].is_null()),
     })
 }
 
-/// Rows of a seed replace those that it had.
+/// Rows of a seed, or of a migration by a guide's plan, replace those that it had.
 fn keep(found: &[Value]) -> anyhow::Result<()> {
     std::fs::create_dir_all(folder())?;
     let path = folder().join("rows.jsonl");
     let kept = std::fs::read_to_string(&path).unwrap_or_default();
-    let mut rows: Vec<Value> =
-        read(&kept)?.into_iter().filter(|row| !found.iter().any(|new| new["seed"] == row["seed"])).collect();
+    let mut rows: Vec<Value> = read(&kept)?
+        .into_iter()
+        .filter(|row| !found.iter().any(|new| new["seed"] == row["seed"] && new["run"] == row["run"]))
+        .collect();
     let date = std::process::Command::new("date").args(["-u", "+%F"]).output()?;
     let date = String::from_utf8_lossy(&date.stdout).trim().to_owned();
     rows.extend(found.iter().cloned().map(|mut row| {
@@ -124,8 +132,8 @@ fn results(rows: &[Value]) -> String {
         "# What was survived\n\nMade by `cargo xtask faults` from `rows.jsonl`; a run replaces the rows of its seed and keeps the others. \
          Each row of that file is one way of a\nmigration in the lab, Debian 11 to Debian 12, with mail arriving all the time and one fault at the \
          moment it names; then\n`apply` (or `undo`) is typed until it is done, and every mail is looked for in mailboxes and queues of both \
-         sides, by content.\nRows that name a guide are one migration with a fault at each phase of its whole plan; what was lost stands at the last one.\n\n| fault | points | survived | mails lost | doubled | stuck | needed the operator | typed, most often | seconds, median |\n\
-         |---|--:|--:|--:|--:|--:|--:|--:|--:|\n",
+         sides, by content.\nRows that name a guide are one migration with a fault at each phase of its whole plan; what was lost stands at the last one.\nRedelivered: a mail server that lost power or its connection before it had the answer to what it delivered has to deliver it again (RFC 1047);\nthe two copies differ in the IDs of their Received lines, as copies that rehome makes never do.\n\n| fault | points | survived | mails lost | doubled | redelivered | stuck | needed the operator | typed, most often | seconds, median |\n\
+         |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
     );
     let mut all: Vec<(&str, Vec<&Value>)> = by_kind.iter().map(|(kind, rows)| (kind.as_str(), rows.clone())).collect();
     all.push(("**all**", rows.iter().collect()));
@@ -136,11 +144,12 @@ fn results(rows: &[Value]) -> String {
         let typed = rows.iter().filter_map(|row| row["attempts"].as_u64()).max().unwrap_or_default();
         _ = writeln!(
             text,
-            "| {kind} | {} | {} | {} | {} | {} | {} | {typed} | {median:.0} |",
+            "| {kind} | {} | {} | {} | {} | {} | {} | {} | {typed} | {median:.0} |",
             rows.len(),
             count(&rows, |row| row["survived"] == true),
             total(&rows, "lost"),
             total(&rows, "doubled"),
+            total(&rows, "redelivered"),
             count(&rows, |row| row["stuck"] == true),
             count(&rows, |row| !row["operator"].is_null()),
         );
@@ -148,11 +157,10 @@ fn results(rows: &[Value]) -> String {
     let told = rows.iter().filter(|row| row["survived"] != true || !row["operator"].is_null());
     for row in told {
         let (why, operator) = (row["why"].as_str().unwrap_or_default(), row["operator"].as_str().unwrap_or_default());
-        _ = writeln!(
-            text,
-            "\n- seed {} point {}: {} at `{}`: {operator}{why}",
-            row["seed"], row["point"], row["kind"], row["at"]
-        );
+        let named = format!("seed {} point {}", row["seed"], row["point"]);
+        let name = row["run"].as_str().map_or(named, str::to_owned);
+        let [kind, at] = ["kind", "at"].map(|key| row[key].as_str().unwrap_or_default());
+        _ = writeln!(text, "\n- {name}: {kind} at `{at}`: {operator}{why}");
     }
     text
 }

@@ -46,6 +46,14 @@ impl fmt::Display for Guide {
 }
 
 impl Guide {
+    /// Two machines as the guide knows them: rspamd came later than Debian 7.
+    fn spec(self) -> LabSpec {
+        match self {
+            Guide::Bullseye => LabSpec::pair().ssh_keys_on("new"),
+            Guide::Wheezy => LabSpec::pair().without_rspamd().ssh_keys_on("new"),
+        }
+    }
+
     fn install<'lab>(self, lab: &'lab Lab) -> Result<Rehome<'lab>> {
         match self {
             Guide::Bullseye => whole::install(lab),
@@ -70,6 +78,7 @@ pub(crate) fn each_phase(guide: Guide, turn: usize, direction: Direction) -> Vec
         let outcome = Outcome {
             lost: if last { outcome.lost } else { 0 },
             doubled: if last { outcome.doubled } else { 0 },
+            redelivered: if last { outcome.redelivered } else { 0 },
             stuck: last && outcome.stuck,
             attempts: 1,
             why: outcome.why.clone().filter(|_| last),
@@ -95,7 +104,7 @@ fn moment(guide: Guide, direction: Direction, phase: &str, request: Option<Strin
 }
 
 fn there_and_back(guide: Guide, turn: usize, direction: Direction, points: &mut Vec<Point>) -> Result<Outcome> {
-    let lab = Lab::start(&LabSpec::pair().ssh_keys_on("new"))?;
+    let lab = Lab::start(&guide.spec())?;
     let rehome = guide.install(&lab)?;
     let before = Holdings::of(lab.old())?;
     rehome.approve()?;
@@ -127,7 +136,8 @@ fn there_and_back(guide: Guide, turn: usize, direction: Direction, points: &mut 
         Direction::Back => (lab.old(), lab.new()),
     };
     let (held, held_by_other) = (Holdings::of(serves)?, Holdings::of(other)?);
-    let Verdict { lost, doubled } = judge(&before, &held, &held_by_other, &sent);
+    let cut_off = points.iter().any(|point| point.kind.cuts_servers_off());
+    let Verdict { lost, doubled, redelivered } = judge(&before, &held, &held_by_other, &sent, cut_off);
     if why.is_none() && !serves.port_is_open(143)? {
         why = Some(format!("Dovecot on {} does not serve", serves.name()));
     }
@@ -139,7 +149,8 @@ fn there_and_back(guide: Guide, turn: usize, direction: Direction, points: &mut 
     said.extend(lost.iter().take(3).map(|mail| format!("lost: {mail}")));
     said.extend(doubled.iter().take(3).map(|mail| format!("doubled: {mail}")));
     let why = (!said.is_empty()).then(|| said.join("; "));
-    Ok(Outcome { lost: lost.len(), doubled: doubled.len(), stuck, attempts: 1, why, ..Outcome::default() })
+    let (lost, doubled, redelivered) = (lost.len(), doubled.len(), redelivered.len());
+    Ok(Outcome { lost, doubled, redelivered, stuck, attempts: 1, why, ..Outcome::default() })
 }
 
 /// On its way through a plan.
@@ -190,8 +201,9 @@ impl Travel<'_> {
                         return Ok(None);
                     }
                     if self.rehome.run(&["answer", &waits, "go-on", "yes"])?.status != Some(0) {
-                        // It asks nothing: it waits for time to pass, and for what was on its way.
+                        // It asks nothing: it waits for time to pass, and for what old could not deliver while new was off.
                         self.rehome.pass(A_WEEK);
+                        self.lab.old().sh("postqueue -f")?;
                     }
                 }
                 _ => std::thread::sleep(Duration::from_secs(1)),

@@ -130,6 +130,11 @@ impl Kind {
         }
     }
 
+    /// Whether mail servers may not have had the answer to what they delivered.
+    pub(crate) fn cuts_servers_off(self) -> bool {
+        matches!(self, Kind::PowerNew | Kind::PowerOld | Kind::Cut | Kind::Blink | Kind::Reset)
+    }
+
     /// Whether new's disk bears it that this one was there before: a small file system in memory ends with its machine.
     pub(crate) fn may_follow(self, former: Kind) -> bool {
         !(self == Kind::PowerNew && matches!(former, Kind::Full | Kind::Inodes))

@@ -23,6 +23,8 @@ const ATTEMPTS: usize = 8;
 pub(crate) struct Outcome {
     pub(crate) lost: usize,
     pub(crate) doubled: usize,
+    /// by a mail server that was cut off
+    pub(crate) redelivered: usize,
     pub(crate) stuck: bool,
     /// what the operator had to do, beside the answers of the plan
     pub(crate) operator: Option<String>,
@@ -242,7 +244,8 @@ impl Way<'_> {
             Direction::Back => (lab.old(), lab.new()),
         };
         let (held, held_by_other) = (Holdings::of(serves)?, Holdings::of(other)?);
-        let Verdict { lost, doubled } = judge(before, &held, &held_by_other, &sent);
+        let Verdict { lost, doubled, redelivered } =
+            judge(before, &held, &held_by_other, &sent, point.kind.cuts_servers_off());
         let mut said: Vec<String> = why.into_iter().chain(wrong).collect();
         if said.is_empty() {
             said.extend(self.is_served(serves)?);
@@ -255,7 +258,8 @@ impl Way<'_> {
         said.extend(doubled.iter().take(3).map(|mail| format!("doubled: {mail}")));
         let why = (!said.is_empty()).then(|| said.join("; "));
         let operator = operator.map(str::to_owned);
-        Ok(Outcome { lost: lost.len(), doubled: doubled.len(), stuck, operator, attempts, why, missed: false })
+        let (lost, doubled, redelivered) = (lost.len(), doubled.len(), redelivered.len());
+        Ok(Outcome { lost, doubled, redelivered, stuck, operator, attempts, why, missed: false })
     }
 
     /// What is not as after an undisturbed run.

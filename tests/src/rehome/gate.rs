@@ -22,7 +22,7 @@ fn destination(plan: &str) -> Option<&str> {
 
 /// The plan with an account that reads, where it names none for itself.
 pub(super) fn with_reader(plan: &str) -> String {
-    if destination(plan).is_none() || plan.contains("[old.database.") {
+    if destination(plan).is_none() || plan.lines().any(|line| line.starts_with("[old.database.")) {
         return plan.to_owned();
     }
     let mut tables = format!("[secret.reader]\nfile = \"{FOLDER}/reader.secret\"\n\n");

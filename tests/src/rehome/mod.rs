@@ -109,6 +109,12 @@ impl<'lab> Rehome<'lab> {
         Ok(self)
     }
 
+    /// Whether it reaches old through a gate.
+    #[must_use]
+    pub fn is_gated(&self) -> bool {
+        self.gated.get()
+    }
+
     /// Puts another plan in its place.
     ///
     /// # Errors
