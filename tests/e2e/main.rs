@@ -35,33 +35,33 @@ fn main() -> std::process::ExitCode {
         return leftovers::hold_a_lab(&id.to_string_lossy());
     }
     let mut tests = Vec::new();
-    // The longest one begins first.
+    // The longest ones begin first, so that none of them is left alone at the end.
     tests.extend(sweep::tests());
-    tests.extend(lab::tests());
-    tests.extend(faults::tests());
-    tests.extend(leftovers::tests());
-    tests.extend(oracles::tests());
+    tests.extend(accounting::tests());
+    tests.extend(two_into_one::tests());
+    tests.extend(whole::tests());
+    tests.extend(gate::tests());
+    tests.extend(wheezy::tests());
+    tests.extend(undo::tests());
+    tests.extend(postfix::tests());
+    tests.extend(lying::tests());
+    tests.extend(migration::tests());
+    tests.extend(webmail::tests());
+    tests.extend(retire::tests());
+    tests.extend(troubles::tests());
     tests.extend(certificates::tests());
-    tests.extend(checks::tests());
-    tests.extend(refusals::tests());
+    tests.extend(rspamd::tests());
+    tests.extend(secrets::tests());
+    tests.extend(hostile::tests());
     tests.extend(kills::tests());
     tests.extend(operators::tests());
     tests.extend(journal::tests());
-    tests.extend(migration::tests());
-    tests.extend(rspamd::tests());
-    tests.extend(secrets::tests());
-    tests.extend(gate::tests());
-    tests.extend(hostile::tests());
-    tests.extend(lying::tests());
-    tests.extend(retire::tests());
-    tests.extend(whole::tests());
-    tests.extend(webmail::tests());
-    tests.extend(wheezy::tests());
-    tests.extend(undo::tests());
-    tests.extend(troubles::tests());
-    tests.extend(two_into_one::tests());
-    tests.extend(postfix::tests());
-    tests.extend(accounting::tests());
+    tests.extend(checks::tests());
+    tests.extend(refusals::tests());
+    tests.extend(faults::tests());
+    tests.extend(lab::tests());
+    tests.extend(leftovers::tests());
+    tests.extend(oracles::tests());
     let done = rehome_tests::harness::main(tests);
     rehome::clean_up();
     done

@@ -31,9 +31,9 @@ pub struct FaultsArgs {
     /// Leave out the guides' plans
     #[arg(long)]
     without_guides: bool,
-    /// Only this one of them, as a row names it
-    #[arg(long, value_name = "NUMBER")]
-    only: Option<u64>,
+    /// Only these of them, as rows name them: `3,17`
+    #[arg(long, value_name = "NUMBER", value_delimiter = ',')]
+    only: Vec<u64>,
     /// Labs at a time
     #[arg(long, default_value_t = 3)]
     labs: u64,
@@ -53,8 +53,9 @@ pub fn run(args: &FaultsArgs) -> anyhow::Result<()> {
     command.envs(lab.environment());
     command.env("REHOME_FAULTS_SEED", args.seed.to_string()).env("REHOME_FAULTS_POINTS", args.points.to_string());
     command.env("REHOME_FAULTS_LABS", args.labs.to_string()).env("REHOME_FAULTS_ROWS", rows.path());
-    if let Some(only) = args.only {
-        command.env("REHOME_FAULTS_ONLY", only.to_string());
+    if !args.only.is_empty() {
+        let numbers: Vec<String> = args.only.iter().map(u64::to_string).collect();
+        command.env("REHOME_FAULTS_ONLY", numbers.join(","));
     }
     if let Some(run) = &args.run {
         command.env("REHOME_FAULTS_RUN", run);
@@ -62,14 +63,13 @@ pub fn run(args: &FaultsArgs) -> anyhow::Result<()> {
     // A point that is not survived is a row, too: what was found is written before the end is told.
     let tests = match args {
         FaultsArgs { points: 0, .. } | FaultsArgs { run: Some(_), .. } => GUIDES,
-        FaultsArgs { only: Some(_), .. } | FaultsArgs { without_guides: true, .. } => POINTS,
+        FaultsArgs { without_guides: true, .. } => POINTS,
+        FaultsArgs { only, .. } if !only.is_empty() => POINTS,
         _ => ALL,
     };
     let done = cargo::run(command.args(["--test", "e2e", "--", tests, "--nocapture"]));
     let found = read(&std::fs::read_to_string(rows.path())?)?;
-    if args.only.is_none() {
-        keep(&found)?;
-    }
+    keep(&found)?;
     if args.json {
         println!("{}", sum(&found));
     }
@@ -101,15 +101,16 @@ fn sum(rows: &[Value]) -> Value {
     })
 }
 
-/// Rows of a seed, or of a migration by a guide's plan, replace those that it had.
+/// The row of a point, or all of a migration by a guide's plan, replace what was kept of it.
 fn keep(found: &[Value]) -> anyhow::Result<()> {
     std::fs::create_dir_all(folder())?;
     let path = folder().join("rows.jsonl");
     let kept = std::fs::read_to_string(&path).unwrap_or_default();
-    let mut rows: Vec<Value> = read(&kept)?
-        .into_iter()
-        .filter(|row| !found.iter().any(|new| new["seed"] == row["seed"] && new["run"] == row["run"]))
-        .collect();
+    let key = |row: &Value| {
+        (row["seed"].clone(), row["run"].clone(), Some(row["point"].clone()).filter(|_| row["run"].is_null()))
+    };
+    let mut rows: Vec<Value> =
+        read(&kept)?.into_iter().filter(|row| !found.iter().any(|new| key(new) == key(row))).collect();
     let date = std::process::Command::new("date").args(["-u", "+%F"]).output()?;
     let date = String::from_utf8_lossy(&date.stdout).trim().to_owned();
     rows.extend(found.iter().cloned().map(|mut row| {
@@ -129,7 +130,7 @@ fn results(rows: &[Value]) -> String {
         by_kind.entry(format!("{} · {way}", row["kind"].as_str().unwrap_or_default())).or_default().push(row);
     }
     let mut text = String::from(
-        "# What was survived\n\nMade by `cargo xtask faults` from `rows.jsonl`; a run replaces the rows of its seed and keeps the others. \
+        "# What was survived\n\nMade by `cargo xtask faults` from `rows.jsonl`; a run replaces the rows of its points and keeps the others. \
          Each row of that file is one way of a\nmigration in the lab, Debian 11 to Debian 12, with mail arriving all the time and one fault at the \
          moment it names; then\n`apply` (or `undo`) is typed until it is done, and every mail is looked for in mailboxes and queues of both \
          sides, by content.\nRows that name a guide are one migration with a fault at each phase of its whole plan; what was lost stands at the last one.\nRedelivered: a mail server that lost power or its connection before it had the answer to what it delivered has to deliver it again (RFC 1047);\nthe two copies differ in the IDs of their Received lines, as copies that rehome makes never do.\n\n| fault | points | survived | mails lost | doubled | redelivered | stuck | needed the operator | typed, most often | seconds, median |\n\

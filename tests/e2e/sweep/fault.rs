@@ -3,6 +3,7 @@
 
 use super::oracle::Holdings;
 use super::point::{Direction, Kind, Moment, Point};
+use super::run::Missed;
 use crate::rehome::Rehome;
 use anyhow::{Context, Result, ensure};
 use rehome_tests::lab::{Delay, Lab, Machine};
@@ -109,7 +110,10 @@ pub(crate) fn act(lab: &Lab, rehome: &Rehome<'_>, point: &Point, prepared: &mut 
         Kind::Inodes => shrink(lab, point, "nr_inodes=$(($(df --output=iused /var/vmail | tail -1)+10*try))"),
         Kind::Vanish => source(lab, &point.moment).sh(CHANGE).map(drop),
         Kind::Second => {
+            // The first one is not done before the second one comes.
+            ensure!(new.sh("kill -STOP $(pgrep -x rehome)").is_ok(), Missed);
             let second = rehome.run(&["apply"])?;
+            new.sh("kill -CONT $(pgrep -x rehome)")?;
             ensure!(second.status == Some(7), "a second operator was let in: {second:?}");
             ensure!(second.stderr.contains("root"), "it is not said who is at work: {}", second.stderr);
             Ok(())
@@ -173,7 +177,7 @@ pub(crate) fn mend(lab: &Lab, rehome: &Rehome<'_>, point: &Point, prepared: &mut
             let refused = rehome.run(&["apply"])?;
             ensure!(refused.status != Some(0), "a full disk was no trouble");
             let all = format!("{}{}", refused.stdout, refused.stderr);
-            let said = ["space", "full", "inodes", "bytes left"].iter().any(|word| all.contains(word));
+            let said = ["space", "full", "inodes", " left, and the mail needs "].iter().any(|word| all.contains(word));
             ensure!(said, "it is not said that the disk is full: {all}");
             wrong = partial(lab)?;
             lab.new().sh("mount -o remount,size=1g,nr_inodes=200000 /var/vmail")?;

@@ -99,11 +99,13 @@ fn number(name: &str) -> Option<u64> {
 fn whatever_breaks_apply_goes_on_and_no_mail_is_lost() -> Result<()> {
     let seed = seed();
     let points = number("REHOME_FAULTS_POINTS").and_then(|points| usize::try_from(points).ok()).unwrap_or(KINDS);
-    let only = number("REHOME_FAULTS_ONLY").and_then(|only| usize::try_from(only).ok());
+    let only = std::env::var("REHOME_FAULTS_ONLY").ok();
+    let is_asked_for =
+        |number: &usize| only.as_ref().is_none_or(|only| only.split(',').any(|one| *one == number.to_string()));
     let moments = record().context("the undisturbed run")?;
     ensure!(moments.len() > 40, "an undisturbed run has only {} moments: it was not recorded", moments.len());
     let points = sample(seed, points, &moments).into_iter().enumerate();
-    let points: Vec<Numbered> = points.filter(|(number, _)| only.is_none_or(|only| only == *number)).collect();
+    let points: Vec<Numbered> = points.filter(|(number, _)| is_asked_for(number)).collect();
     println!("seed {seed}: {} points of {} moments", points.len(), moments.len());
     let (ways, bad) = (Mutex::new(Ways::of(points)), Mutex::new(Vec::new()));
     at_once(|| {

@@ -148,7 +148,7 @@ impl Kind {
         match self {
             Kind::Database => ["sql.", "copy.", "snapshot.", "schema."].iter().any(|kind| request.starts_with(kind)),
             // In the hot pass, and before the cold one, which then has something to bring.
-            Kind::Full | Kind::Inodes => forth && (request == "sync.hot" && copies || moment.stops_mail()),
+            Kind::Full | Kind::Inodes => forth && (copies && moment.phase == "mail-hot" || moment.stops_mail()),
             Kind::Vanish | Kind::KillAtRename => copies,
             // With a killed or reset link what is asked of old is what matters.
             Kind::Cut | Kind::Blink | Kind::Reset | Kind::PowerOld => {
@@ -201,7 +201,6 @@ impl fmt::Display for Point {
 /// So many points, the kinds in turn, so that each is there once before one is there twice, and as many on the way there as on
 /// the way back, as far as they fit there; the moments by the seed.
 pub(crate) fn sample(seed: u64, count: usize, moments: &[Moment]) -> Vec<Point> {
-    let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     let mut decks: HashMap<(usize, Direction), Vec<Moment>> = HashMap::new();
     let mut points: Vec<Point> = Vec::new();
     let mut more_forth = 0;
@@ -217,7 +216,9 @@ pub(crate) fn sample(seed: u64, count: usize, moments: &[Moment]) -> Vec<Point> 
                 // Every moment once before one comes again.
                 let fits = |moment: &&Moment| moment.direction() == direction && kind.fits(moment);
                 *deck = moments.iter().filter(fits).cloned().collect();
-                random.shuffle(deck);
+                // Of its own, so that what fits one kind changes no point of another.
+                let of = (turn * 2 + usize::from(direction == Direction::Back)) as u64;
+                Random((seed << 20 | of).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1).shuffle(deck);
             }
             deck.pop()
         };
