@@ -106,7 +106,7 @@ pub(crate) fn cold(ctx: &Context<Config>) -> Result<(), Failure> {
     let mut number = 0;
     let old = look::runs(Side::Old)?;
     if old == Runs::Yes {
-        return Err(still_runs(Side::Old));
+        return Err(old_still_runs());
     }
     stop_new_again()?;
     if old == Runs::Stopping {
@@ -141,11 +141,12 @@ fn stop_new_again() -> Result<(), Failure> {
     if clock::wait_for(MOMENT, || Ok(!look::is_active(Side::New)?))? {
         return Ok(());
     }
-    Err(still_runs(Side::New))
+    Err(stopped("Dovecot on new", "still runs after it was stopped, and the cold pass needs it stopped")
+        .hint("`systemctl status dovecot` on new says why; then run `rehome apply` again"))
 }
 
-fn still_runs(side: Side) -> Failure {
-    stopped(format!("Dovecot on {side}"), "runs, and the cold pass needs it stopped on both sides")
+fn old_still_runs() -> Failure {
+    stopped("Dovecot on old", "runs, and the cold pass needs it stopped on both sides")
         .hint("a phase of the component `dovecot` with part = \"stop\" comes before this one")
 }
 
@@ -155,7 +156,7 @@ fn until_old_has_stopped() -> Result<(), Failure> {
     loop {
         match look::runs(Side::Old)? {
             Runs::No => return Ok(()),
-            Runs::Yes => return Err(still_runs(Side::Old)),
+            Runs::Yes => return Err(old_still_runs()),
             Runs::Stopping if clock::elapsed() - begun > STOPPING => {
                 let text = format!("was told to stop, and has not ended within {}", span(STOPPING));
                 return Err(stopped("Dovecot on old", text)

@@ -1,5 +1,6 @@
 //! The faults themselves: what makes one possible, what it does, and what an operator does about it afterwards.
-//! Invariant: whatever a fault needs of a lab is there before rehome is, and a fault that did not come is told.
+//! Invariant: whatever a fault needs of a lab is there before rehome is, and a fault whose moment did not come is told; but for a
+//! kill a moment later, or at a system call that rehome does not make any more: then an undisturbed run is what is judged.
 
 use super::oracle::Holdings;
 use super::point::{Direction, Kind, Moment, Point};
