@@ -61,10 +61,12 @@ pub(crate) fn undo() -> Result<(), Failure> {
     if journal::recall(WAS_OPEN)?.is_some() {
         indexes::set_aside_on_old()?;
     }
-    if service::is_barred()? {
+    let runs = service::is_active(Side::Old)?;
+    // Not by its file alone: an unmask that was cut off may have taken that away and not told systemd.
+    if !runs || service::is_barred()? {
         requests::exec::UNBAR.on(Side::Old).run()?;
     }
-    if !service::is_active(Side::Old)? {
+    if !runs {
         requests::exec::START_OLD.on(Side::Old).run()?;
     }
     if !clock::wait_for(15, || service::is_active(Side::Old))? {

@@ -339,6 +339,15 @@ fn undo_of_stop_opens_new_again_where_no_ahead_would() {
 }
 
 #[test]
+fn an_unmask_that_was_cut_off_after_its_file_was_gone_is_made_again() {
+    let mut host = after_stop(3, 7);
+    host.exec("enabled", Side::Old).anew().says("enabled");
+    active(&mut host, Side::Old, &["inactive", "active"]);
+    host.undo::<Dovecot>(part("stop")).unwrap();
+    assert_eq!(host.effects(), ["exec.unbar on old", "exec.start-old on old"]);
+}
+
+#[test]
 fn undo_of_stop_leaves_the_indexes_of_old_alone_if_new_was_never_open() {
     let mut host = after_stop(3, 7);
     active(&mut host, Side::Old, &["inactive", "active"]);

@@ -1,6 +1,8 @@
 //! A pause of some seconds in which a side takes no mail, to change settings that belong together. Postfix's processes read
-//! main.cf each at its own time: without the pause a mail is taken under the old settings and delivered under the new ones.
-//! Invariant: whatever happens in between, mail comes in again afterwards, if the side can be reached at all.
+//! main.cf each at its own time, a new one when it starts: without the pause a mail is taken under the old settings and delivered
+//! under the new ones, or the other way round.
+//! Invariants: nothing takes mail until everything obeys the new settings; and whatever happens in between, mail comes in again
+//! afterwards, if the side can be reached at all.
 
 use rehome_sdk::prelude::*;
 
@@ -11,6 +13,8 @@ use crate::{queue, requests};
 const DELIVERIES: u32 = 60;
 /// How often in a row nothing may be under way until it counts as quiet: a client may send one more in its session.
 const LOOKS: u32 = 3;
+/// How long processes that a reload replaces may take to notice: master(8) does not wait for them.
+const REPLACED_MS: u32 = 500;
 
 /// What becomes of mail that waits in the queue while settings change.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -31,7 +35,13 @@ pub(crate) fn while_quiet(
         requests::exec::PAUSE.on(side).run()?;
     }
     reload(side)?;
-    let outcome = come_to_rest(side).and_then(|()| change());
+    let outcome = come_to_rest(side).and_then(|()| {
+        change()?;
+        // Before mail comes in: an smtpd(8) that starts once the pause is taken out of main.cf has the new settings, while
+        // the queue manager would have the old ones until the next reload.
+        reload(side)?;
+        clock::sleep(REPLACED_MS)
+    });
     requests::exec::RESUME.on(side).run()?;
     if outcome.is_ok() && waiting == Waiting::IsExpanded && !queue::of(side)?.is_empty() {
         requests::exec::AGAIN.on(side).run()?;

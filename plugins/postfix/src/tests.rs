@@ -81,6 +81,20 @@ fn a_delivery_that_has_begun_has_its_outcome_before_dovecot_may_stop() {
 }
 
 #[test]
+fn everything_obeys_the_new_settings_before_mail_comes_in() {
+    let mut host = host();
+    net_on(&mut host);
+    host.apply::<Postfix>(config("net-on")).unwrap();
+    let effects = host.effects();
+    let at = |what: &str| effects.iter().rposition(|effect| effect == what).unwrap();
+    let settings = at("exec.login-off on old");
+    assert_eq!(
+        effects[settings..],
+        ["exec.login-off on old", "exec.reload on old", "exec.resume on old", "exec.reload on old"]
+    );
+}
+
+#[test]
 fn mail_comes_in_again_even_where_a_setting_could_not_be_changed() {
     let mut host = host();
     net_on(&mut host);

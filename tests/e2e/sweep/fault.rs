@@ -1,6 +1,5 @@
 //! The faults themselves: what makes one possible, what it does, and what an operator does about it afterwards.
-//! Invariant: whatever a fault needs of a lab is there before rehome is, and a fault whose moment did not come is told; but for a
-//! kill a moment later, or at a system call that rehome does not make any more: then an undisturbed run is what is judged.
+//! Invariant: whatever a fault needs of a lab is there before rehome is, and a fault whose moment did not come is told.
 
 use super::oracle::Holdings;
 use super::point::{Direction, Kind, Moment, Point};
@@ -88,7 +87,7 @@ pub(crate) fn act(lab: &Lab, rehome: &Rehome<'_>, point: &Point, prepared: &mut 
         Kind::Kill | Kind::Clock | Kind::Names => killed(),
         Kind::KillLater | Kind::Far => {
             std::thread::sleep(Duration::from_millis(250));
-            // It may be done by now.
+            // It may be done by now: its status tells.
             new.kill("rehome").map(drop)
         }
         Kind::KillAtWrite => kill_at(new, "write,pwrite64,sendto", 3, prepared),
@@ -97,11 +96,7 @@ pub(crate) fn act(lab: &Lab, rehome: &Rehome<'_>, point: &Point, prepared: &mut 
         Kind::PowerNew => lab.power_off("new"),
         Kind::PowerOld => lab.power_off("old"),
         Kind::Cut => lab.link_cut("old"),
-        Kind::Blink => {
-            lab.link_cut("old")?;
-            std::thread::sleep(Duration::from_secs(2));
-            lab.link_heal("old")
-        }
+        Kind::Blink => blink(lab, "old", Duration::from_secs(2)),
         Kind::Reset => lab.link_reset("old"),
         Kind::Database => {
             let side = if point.moment.side.as_deref() == Some("new") { lab.new() } else { lab.old() };
@@ -125,6 +120,13 @@ pub(crate) fn act(lab: &Lab, rehome: &Rehome<'_>, point: &Point, prepared: &mut 
         }
         Kind::Guest => Ok(()),
     }
+}
+
+/// A link that is silent so long.
+pub(super) fn blink(lab: &Lab, machine: &str, time: Duration) -> Result<()> {
+    lab.link_cut(machine)?;
+    std::thread::sleep(time);
+    lab.link_heal(machine)
 }
 
 fn source<'lab>(lab: &'lab Lab, moment: &Moment) -> &'lab Machine {

@@ -2,7 +2,8 @@
 //! as it begins; the link is cut for seconds, or old's connections are reset, in the middle of its first effect.
 //! One migration has a fault at every phase of it; it takes [`TURNS`] of them until each phase had each fault.
 
-use super::oracle::{Holdings, Verdict, judge};
+use super::fault;
+use super::oracle::{Holdings, judge};
 use super::point::{Direction, Kind, Moment, Point};
 use super::run::{Outcome, in_short};
 use crate::rehome::Rehome;
@@ -73,15 +74,16 @@ pub(crate) fn each_phase(guide: Guide, turn: usize, direction: Direction) -> Vec
     }
     let count = points.len();
     let one = |(at, point): (usize, Point)| {
-        // What was lost is counted once.
+        // What was lost is counted once, but none of them was survived then.
         let last = at + 1 == count;
+        let count = |mails: usize| if last { mails } else { 0 };
         let outcome = Outcome {
-            lost: if last { outcome.lost } else { 0 },
-            doubled: if last { outcome.doubled } else { 0 },
-            redelivered: if last { outcome.redelivered } else { 0 },
-            stuck: last && outcome.stuck,
+            lost: count(outcome.lost),
+            doubled: count(outcome.doubled),
+            redelivered: count(outcome.redelivered),
+            stuck: if last { outcome.stuck } else { !outcome.is_good() },
             attempts: 1,
-            why: outcome.why.clone().filter(|_| last),
+            why: outcome.why.clone(),
             ..Outcome::default()
         };
         (point, outcome)
@@ -137,20 +139,14 @@ fn there_and_back(guide: Guide, turn: usize, direction: Direction, points: &mut 
     };
     let (held, held_by_other) = (Holdings::of(serves)?, Holdings::of(other)?);
     let cut_off = points.iter().any(|point| point.kind.cuts_servers_off());
-    let Verdict { lost, doubled, redelivered } = judge(&before, &held, &held_by_other, &sent, cut_off);
+    let verdict = judge(&before, &held, &held_by_other, &sent, cut_off);
     if why.is_none() && !serves.port_is_open(143)? {
         why = Some(format!("Dovecot on {} does not serve", serves.name()));
     }
     if why.is_none() && !held.unfinished.is_empty() {
         why = Some(format!("unfinished: {}", held.unfinished.join(", ")));
     }
-    let stuck = why.is_some();
-    let mut said: Vec<String> = why.into_iter().collect();
-    said.extend(lost.iter().take(3).map(|mail| format!("lost: {mail}")));
-    said.extend(doubled.iter().take(3).map(|mail| format!("doubled: {mail}")));
-    let why = (!said.is_empty()).then(|| said.join("; "));
-    let (lost, doubled, redelivered) = (lost.len(), doubled.len(), redelivered.len());
-    Ok(Outcome { lost, doubled, redelivered, stuck, attempts: 1, why, ..Outcome::default() })
+    Ok(Outcome::of(&verdict, why.into_iter().collect()))
 }
 
 /// On its way through a plan.
@@ -218,11 +214,7 @@ fn disturb(lab: &Lab, rehome: &Rehome<'_>, kind: Kind) -> Result<()> {
         Kind::PowerNew => lab.power_off("new"),
         Kind::PowerOld => lab.power_off("old"),
         // The one that rehome runs on: old and the name server are as far away as its operator.
-        Kind::Blink => {
-            lab.link_cut("new")?;
-            std::thread::sleep(Duration::from_secs(3));
-            lab.link_heal("new")
-        }
+        Kind::Blink => fault::blink(lab, "new", Duration::from_secs(3)),
         Kind::Reset => lab.link_reset("old"),
         _ => rehome.machine.kill("rehome").map(drop),
     }

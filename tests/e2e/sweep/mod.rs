@@ -121,8 +121,8 @@ fn whatever_breaks_apply_goes_on_and_no_mail_is_lost() -> Result<()> {
                 let told = [&forth, &back].into_iter().flatten().find(|(_, other)| std::ptr::eq(other, point));
                 let number = told.map(|(number, _)| *number).unwrap_or_default();
                 left = left.filter(|(other, _)| *other != number);
-                if outcome.missed && point.moment.nth > 1 {
-                    locked(&ways).put_back((number, point.first()));
+                if let Some(instead) = outcome.missed.then(|| point.instead()).flatten() {
+                    locked(&ways).put_back((number, instead));
                     return;
                 }
                 keep(&row(seed, number, point, &outcome, began.elapsed().as_secs_f64()));

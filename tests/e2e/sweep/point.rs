@@ -140,6 +140,17 @@ impl Kind {
         !(self == Kind::PowerNew && matches!(former, Kind::Full | Kind::Inodes))
     }
 
+    /// Whether rehome is killed by it.
+    pub(crate) fn kills(self) -> bool {
+        let at_once = matches!(self, Kind::Kill | Kind::Clock | Kind::Damage | Kind::Names);
+        at_once || self.kills_later()
+    }
+
+    /// Whether rehome may be done before it is killed.
+    fn kills_later(self) -> bool {
+        matches!(self, Kind::KillLater | Kind::KillAtWrite | Kind::KillAtSync | Kind::KillAtRename | Kind::Far)
+    }
+
     /// Whether it makes sense then.
     fn fits(self, moment: &Moment) -> bool {
         let request = moment.request.as_deref().unwrap_or_default();
@@ -186,9 +197,15 @@ impl fmt::Display for Moment {
 }
 
 impl Point {
-    /// The same when rehome first does that: what it does again it does only where there is need.
-    pub(crate) fn first(&self) -> Point {
-        Point { kind: self.kind, moment: Moment { nth: 1, ..self.moment.clone() } }
+    /// What is tried where this one did not come: the same when rehome first does that, as what it does again it does only
+    /// where there is need; and where a kill came too late then, too, one at once.
+    pub(crate) fn instead(&self) -> Option<Point> {
+        let first = Moment { nth: 1, ..self.moment.clone() };
+        match self.kind {
+            kind if self.moment.nth > 1 => Some(Point { kind, moment: first }),
+            kind if kind.kills_later() => Some(Point { kind: Kind::Kill, moment: first }),
+            _ => None,
+        }
     }
 }
 
@@ -199,7 +216,7 @@ impl fmt::Display for Point {
 }
 
 /// So many points, the kinds in turn, so that each is there once before one is there twice, and as many on the way there as on
-/// the way back, as far as they fit there; the moments by the seed.
+/// the way back, as far as they fit there, each kind now this way and now that; the moments by the seed.
 pub(crate) fn sample(seed: u64, count: usize, moments: &[Moment]) -> Vec<Point> {
     let mut decks: HashMap<(usize, Direction), Vec<Moment>> = HashMap::new();
     let mut points: Vec<Point> = Vec::new();
@@ -222,8 +239,13 @@ pub(crate) fn sample(seed: u64, count: usize, moments: &[Moment]) -> Vec<Point> 
             }
             deck.pop()
         };
+        let back_is_next = match more_forth {
+            // Each round begins the other way: the number of kinds is even, and each would always have the same one.
+            0 => ((turn / KINDS) as u64 + seed) % 2 == 1,
+            more => more > 0,
+        };
         let [first, second] =
-            if more_forth > 0 { [Direction::Back, Direction::Forth] } else { [Direction::Forth, Direction::Back] };
+            if back_is_next { [Direction::Back, Direction::Forth] } else { [Direction::Forth, Direction::Back] };
         let Some(moment) = draw(first).or_else(|| draw(second)) else { continue };
         more_forth += if moment.direction() == Direction::Forth { 1 } else { -1 };
         points.push(Point { kind, moment });

@@ -18,6 +18,9 @@ use std::time::Duration;
 /// So often `apply` is typed again: once, and as often as a gate, a lock or a machine that just booted may ask for.
 const ATTEMPTS: usize = 8;
 
+/// ssh(1), where what it ran was killed.
+const SSH_HAS_NO_STATUS: i32 = 255;
+
 /// What became of one point.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
@@ -35,6 +38,17 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
+    /// By where the mail is, and by what else was not as it has to be.
+    pub(crate) fn of(verdict: &Verdict, mut wrong: Vec<String>) -> Outcome {
+        let Verdict { lost, doubled, redelivered } = verdict;
+        let stuck = !wrong.is_empty();
+        wrong.extend(lost.iter().take(3).map(|mail| format!("lost: {mail}")));
+        wrong.extend(doubled.iter().take(3).map(|mail| format!("doubled: {mail}")));
+        let why = (!wrong.is_empty()).then(|| wrong.join("; "));
+        let (lost, doubled, redelivered) = (lost.len(), doubled.len(), redelivered.len());
+        Outcome { lost, doubled, redelivered, stuck, why, ..Outcome::default() }
+    }
+
     pub(crate) fn failed(error: &anyhow::Error) -> Outcome {
         let missed = error.is::<Missed>();
         Outcome { stuck: true, why: Some(format!("{error:#}")), missed, ..Outcome::default() }
@@ -244,8 +258,7 @@ impl Way<'_> {
             Direction::Back => (lab.old(), lab.new()),
         };
         let (held, held_by_other) = (Holdings::of(serves)?, Holdings::of(other)?);
-        let Verdict { lost, doubled, redelivered } =
-            judge(before, &held, &held_by_other, &sent, point.kind.cuts_servers_off());
+        let verdict = judge(before, &held, &held_by_other, &sent, point.kind.cuts_servers_off());
         let mut said: Vec<String> = why.into_iter().chain(wrong).collect();
         if said.is_empty() {
             said.extend(self.is_served(serves)?);
@@ -253,13 +266,7 @@ impl Way<'_> {
         if !held.unfinished.is_empty() {
             said.push(format!("unfinished: {}", held.unfinished.join(", ")));
         }
-        let stuck = !said.is_empty();
-        said.extend(lost.iter().take(3).map(|mail| format!("lost: {mail}")));
-        said.extend(doubled.iter().take(3).map(|mail| format!("doubled: {mail}")));
-        let why = (!said.is_empty()).then(|| said.join("; "));
-        let operator = operator.map(str::to_owned);
-        let (lost, doubled, redelivered) = (lost.len(), doubled.len(), redelivered.len());
-        Ok(Outcome { lost, doubled, redelivered, stuck, operator, attempts, why, missed: false })
+        Ok(Outcome { operator: operator.map(str::to_owned), attempts, ..Outcome::of(&verdict, said) })
     }
 
     /// What is not as after an undisturbed run.
@@ -329,6 +336,8 @@ impl Way<'_> {
                 Ok(())
             })?;
             if acted {
+                // It ends by a signal where it is killed, which ssh has one status for.
+                ensure!(!kind.kills() || ended.status == Some(SSH_HAS_NO_STATUS), Missed);
                 return fault::mend(lab, rehome, point, prepared);
             }
             ensure!(ended.status != Some(0), Missed);
