@@ -1,5 +1,6 @@
 //! Where a fault comes, and which. Invariant: a point is its text: the same text on the same code is the same fault again.
 
+use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::fmt;
 
@@ -233,9 +234,7 @@ pub(crate) fn sample(seed: u64, count: usize, moments: &[Moment]) -> Vec<Point> 
                 // Every moment once before one comes again.
                 let fits = |moment: &&Moment| moment.direction() == direction && kind.fits(moment);
                 *deck = moments.iter().filter(fits).cloned().collect();
-                // Of its own, so that what fits one kind changes no point of another.
-                let of = (turn * 2 + usize::from(direction == Direction::Back)) as u64;
-                Random((seed << 20 | of).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1).shuffle(deck);
+                deck.sort_by_cached_key(|moment| chance(seed, turn, kind, moment));
             }
             deck.pop()
         };
@@ -253,21 +252,7 @@ pub(crate) fn sample(seed: u64, count: usize, moments: &[Moment]) -> Vec<Point> 
     points
 }
 
-/// xorshift64: the same everywhere.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn shuffle<T>(&mut self, items: &mut [T]) {
-        for at in (1..items.len()).rev() {
-            let with = usize::try_from(self.next() % (at as u64 + 1)).unwrap_or_default();
-            items.swap(at, with);
-        }
-    }
+/// Where a moment is in its deck: the same for the same words, whatever else there is, as two undisturbed runs are not quite alike.
+fn chance(seed: u64, turn: usize, kind: Kind, moment: &Moment) -> [u8; 32] {
+    Sha256::digest(format!("{seed} {turn} {} {moment}", kind.name())).into()
 }
