@@ -1,10 +1,11 @@
 //! Mail goes to the side that has the mailboxes: before the cutover what new gets goes to old (`to-old`), afterwards what old
 //! gets goes to new (`forward`), and on undo to old again. Where a plan names its domains, only theirs, see `back`.
-//! Invariants: never both at once; where everything moves, the side that is handed a mail expands its aliases, and nobody before.
+//! Invariants: never both at once; where everything moves, the side that is handed a mail expands its aliases, and nobody before
+//! (if in doubt both do: a copy too many is better than none).
 
 use rehome_sdk::prelude::*;
 
-use crate::quiet::{Waiting, while_quiet};
+use crate::quiet::{Waiting, obeyed, while_quiet};
 use crate::settings::{PAUSED, Setting, UNEXPANDED, reload};
 use crate::{Config, FORWARDS, HANDS_BACK, NET_ON, back, queue, requests};
 
@@ -71,9 +72,9 @@ fn new_to_old(config: &Config) -> Result<(), Failure> {
     let transport = Setting::Transport(Side::New).now()? != to(&config.old_host);
     if aliases || transport || Setting::Intake(Side::New).now()? == PAUSED {
         while_quiet(Side::New, Waiting::Stays, || {
-            requests::exec::NEW_ALIASES_THERE.on(Side::New).run()?;
             requests::exec::TO_OLD.on(Side::New).run()?;
-            Ok(())
+            obeyed(Side::New)?;
+            requests::exec::NEW_ALIASES_THERE.on(Side::New).run().map(drop)
         })?;
     }
     Setting::Aliases(Side::New).must_be(UNEXPANDED)?;
@@ -91,9 +92,9 @@ fn new_keeps(config: &Config) -> Result<(), Failure> {
         return Ok(());
     }
     while_quiet(Side::New, Waiting::IsExpanded, || {
-        requests::exec::TRANSPORT_BACK.on(Side::New).run()?;
         requests::exec::NEW_ALIASES_BACK.on(Side::New).run()?;
-        Ok(())
+        obeyed(Side::New)?;
+        requests::exec::TRANSPORT_BACK.on(Side::New).run().map(drop)
     })
 }
 

@@ -1,11 +1,11 @@
 //! The safety net: `net-on`, `net-off`. While it is on nothing bounces, and old keeps in its queue what it takes, so that no
 //! mailbox changes while it is copied. Invariants: what was being delivered when the net was spread has its outcome before
 //! Dovecot stops (cut off between the mailbox and the answer it would be delivered twice); and old expands the aliases of a
-//! mail exactly if it delivers it.
+//! mail exactly if it delivers it; if in doubt it does, as a copy too many is better than none.
 
 use rehome_sdk::prelude::*;
 
-use crate::quiet::{Waiting, while_quiet};
+use crate::quiet::{Waiting, obeyed, while_quiet};
 use crate::settings::{HELD, PAUSED, Setting, UNEXPANDED, aliases_can_travel, reload};
 use crate::{FORWARDS, NET_OFF, NET_ON, queue, requests};
 
@@ -30,6 +30,7 @@ pub(crate) fn on() -> Result<(), Failure> {
         while_quiet(Side::Old, Waiting::Stays, || {
             if transport {
                 requests::exec::HOLD.on(Side::Old).run()?;
+                obeyed(Side::Old)?;
             }
             if aliases {
                 requests::exec::ALIASES_THERE.on(Side::Old).run()?;
@@ -53,10 +54,10 @@ pub(crate) fn on_back() -> Result<(), Failure> {
         setting.now()?;
     }
     while_quiet(Side::Old, Waiting::IsExpanded, || {
-        requests::exec::UNHELD.on(Side::Old).run()?;
         requests::exec::ALIASES_BACK.on(Side::Old).run()?;
         requests::exec::LOGIN_BACK.on(Side::Old).run()?;
-        Ok(())
+        obeyed(Side::Old)?;
+        requests::exec::UNHELD.on(Side::Old).run().map(drop)
     })?;
     queue::drain(Side::Old)?;
     for side in SIDES {

@@ -35,13 +35,9 @@ pub(crate) fn while_quiet(
         requests::exec::PAUSE.on(side).run()?;
     }
     reload(side)?;
-    let outcome = come_to_rest(side).and_then(|()| {
-        change()?;
-        // Before mail comes in: an smtpd(8) that starts once the pause is taken out of main.cf has the new settings, while
-        // the queue manager would have the old ones until the next reload.
-        reload(side)?;
-        clock::sleep(REPLACED_MS)
-    });
+    // Obeyed before mail comes in: an smtpd(8) that starts once the pause is taken out of main.cf has the new settings, while
+    // the queue manager would have the old ones until the next reload.
+    let outcome = come_to_rest(side).and_then(|()| change()).and_then(|()| obeyed(side));
     requests::exec::RESUME.on(side).run()?;
     if outcome.is_ok() && waiting == Waiting::IsExpanded && !queue::of(side)?.is_empty() {
         requests::exec::AGAIN.on(side).run()?;
@@ -54,6 +50,13 @@ pub(crate) fn while_quiet(
             .hint("run `rehome apply` again"));
     }
     Ok(())
+}
+
+/// Everything obeys the settings as they are now. Between two of them where one alone does no harm, and the other would: mail
+/// from the side itself, by pickup(8), comes in during a pause, too.
+pub(crate) fn obeyed(side: Side) -> Result<(), Failure> {
+    reload(side)?;
+    clock::sleep(REPLACED_MS)
 }
 
 /// What was being delivered to the mailboxes has arrived, or waits: nothing of it is half done.

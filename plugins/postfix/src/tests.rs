@@ -87,6 +87,8 @@ fn everything_obeys_the_new_settings_before_mail_comes_in() {
     host.apply::<Postfix>(config("net-on")).unwrap();
     let effects = host.effects();
     let at = |what: &str| effects.iter().rposition(|effect| effect == what).unwrap();
+    let holds = at("exec.hold on old");
+    assert_eq!(effects[holds..holds + 3], ["exec.hold on old", "exec.reload on old", "exec.aliases-there on old"]);
     let settings = at("exec.login-off on old");
     assert_eq!(
         effects[settings..],
@@ -137,6 +139,7 @@ fn undo_of_the_net_expands_what_waits_before_anything_may_bounce() {
     let effects = host.effects();
     let at =
         |what: &str| effects.iter().position(|effect| effect == what).unwrap_or_else(|| panic!("{what}: {effects:?}"));
+    assert!(at("exec.aliases-back on old") < at("exec.unheld on old"), "never delivered unexpanded");
     assert!(at("exec.aliases-back on old") < at("exec.again on old"));
     assert!(at("exec.again on old") < at("exec.bounces-back on old"));
 }
@@ -149,7 +152,8 @@ fn new_hands_to_old_what_it_gets_and_keeps_it_from_the_switch_on() {
     host.exec("transport-was", Side::New).anew().says(LMTP).says(handed);
     host.apply::<Postfix>(config("to-old")).unwrap();
     let effects = host.effects();
-    assert_eq!(effects[2..4], ["exec.new-aliases-there on new", "exec.to-old on new"], "{effects:?}");
+    let expands_until_it_hands = ["exec.to-old on new", "exec.reload on new", "exec.new-aliases-there on new"];
+    assert_eq!(effects[2..5], expands_until_it_hands, "{effects:?}");
     host.forget_calls();
     host.exec("trust-was", Side::New).anew().says("smtpd_milter_maps = inline:{ {192.0.2.1=DISABLE} }");
     host.exec("transport-was", Side::Old).anew().says(LMTP).says("virtual_transport = smtp:[192.0.2.2]:25");
