@@ -8,7 +8,12 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
+
+/// The server has taken responsibility (RFC 5321, 4.2.5).
+const ACCEPTED: u16 = 250;
 
 /// A running sender. Dropped without [`Traffic::stop`], it ends too.
 #[derive(Debug)]
@@ -36,7 +41,7 @@ pub struct Sent(pub Vec<Answer>);
 impl Sent {
     /// The mails that the server took responsibility for.
     pub fn accepted(&self) -> impl Iterator<Item = &Answer> {
-        self.0.iter().filter(|answer| answer.code == 250)
+        self.0.iter().filter(|answer| answer.code == ACCEPTED)
     }
 }
 
@@ -64,13 +69,19 @@ impl Traffic {
         let mut command = lab.command("python3")?;
         command.env("SENDERS", senders.join(" ")).arg(scripts().join("traffic.py"));
         command.args([machine.address(), &rate.to_string(), run]).args(recipients);
-        Ok(Self(Running::start(command, "")?))
+        Ok(Self(Running::start(command, "", |answer: &Answer| answer.code == ACCEPTED)?))
     }
 
     /// How many mails have had their answer so far.
     #[must_use]
     pub fn count(&self) -> usize {
         self.0.count()
+    }
+
+    /// How many mails the server has taken responsibility for so far.
+    #[must_use]
+    pub fn accepted(&self) -> usize {
+        self.0.good.load(Ordering::Relaxed)
     }
 
     /// Lets the mail being sent have its answer, sends no more, and gives all answers.
@@ -87,12 +98,14 @@ impl Traffic {
 pub(crate) struct Running<T> {
     child: Child,
     reader: Option<JoinHandle<Result<Vec<T>>>>,
-    count: std::sync::Arc<std::sync::atomic::AtomicUsize>,
+    count: Arc<AtomicUsize>,
+    /// how many lines were `good`
+    good: Arc<AtomicUsize>,
 }
 
 impl<T: DeserializeOwned + Send + 'static> Running<T> {
     /// Starts it; `told` is the first of its standard input.
-    pub(crate) fn start(mut command: Command, told: &str) -> Result<Self> {
+    pub(crate) fn start(mut command: Command, told: &str, is_good: fn(&T) -> bool) -> Result<Self> {
         let name = format!("{command:?}");
         let mut child = command
             .stdin(Stdio::piped())
@@ -101,23 +114,25 @@ impl<T: DeserializeOwned + Send + 'static> Running<T> {
             .with_context(|| format!("cannot start {name}"))?;
         child.stdin.as_mut().context("it has no input")?.write_all(told.as_bytes())?;
         let stdout = child.stdout.take().context("it has no output")?;
-        let count = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
-        let counted = std::sync::Arc::clone(&count);
+        let (count, good) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (all, well) = (Arc::clone(&count), Arc::clone(&good));
         let reader = std::thread::spawn(move || {
             let parse = |line: std::io::Result<String>| -> Result<T> {
-                counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                Ok(serde_json::from_str(&line?)?)
+                let line = serde_json::from_str(&line?)?;
+                all.fetch_add(1, Ordering::Relaxed);
+                well.fetch_add(usize::from(is_good(&line)), Ordering::Relaxed);
+                Ok(line)
             };
             BufReader::new(stdout).lines().map(parse).collect()
         });
-        Ok(Self { child, reader: Some(reader), count })
+        Ok(Self { child, reader: Some(reader), count, good })
     }
 }
 
 impl<T> Running<T> {
     /// How many lines it has written.
     pub(crate) fn count(&self) -> usize {
-        self.count.load(std::sync::atomic::Ordering::Relaxed)
+        self.count.load(Ordering::Relaxed)
     }
 
     /// Closes its input, waits for its end, and gives all its lines.

@@ -67,7 +67,7 @@ impl People {
         let told = json!({ "seed": seed, "work": logins(work), "knock": logins(knock) });
         let mut command = lab.command("python3")?;
         command.arg(scripts().join("users.py")).arg(host);
-        Ok(Self(Running::start(command, &format!("{told}\n"))?))
+        Ok(Self(Running::start(command, &format!("{told}\n"), |_| true)?))
     }
 
     /// How many changes have been made so far.
