@@ -80,7 +80,7 @@ pub(crate) fn with_guest(plan: &str, moment: &Moment) -> Result<String> {
 pub(crate) fn act(lab: &Lab, rehome: &Rehome<'_>, point: &Point, prepared: &mut Prepared) -> Result<()> {
     let new = rehome.machine;
     let killed = || -> Result<()> {
-        ensure!(new.kill("rehome")? > 0, "there was no rehome to kill");
+        ensure!(new.kill("rehome")? > 0, Missed);
         Ok(())
     };
     match point.kind {
@@ -150,7 +150,7 @@ fn shrink(lab: &Lab, point: &Point, option: &str) -> Result<()> {
 /// strace(1) stands by from here on: the system call is not even entered.
 fn kill_at(new: &Machine, calls: &str, nth: u32, prepared: &mut Prepared) -> Result<()> {
     let pids = new.processes("rehome")?;
-    let pid = pids.iter().max().context("there was no rehome to kill")?.to_string();
+    let pid = pids.iter().max().context(Missed)?.to_string();
     let mut strace = Command::new("strace");
     strace.args(["-qq", "-f", "-o", "/dev/null", "-e", &format!("trace={calls}")]);
     strace.args(["-e", &format!("inject={calls}:signal=KILL:when={nth}"), "-p", &pid]);

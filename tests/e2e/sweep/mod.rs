@@ -121,7 +121,7 @@ fn whatever_breaks_apply_goes_on_and_no_mail_is_lost() -> Result<()> {
                 let told = [&forth, &back].into_iter().flatten().find(|(_, other)| std::ptr::eq(other, point));
                 let number = told.map(|(number, _)| *number).unwrap_or_default();
                 left = left.filter(|(other, _)| *other != number);
-                if let Some(instead) = outcome.missed.then(|| point.instead()).flatten() {
+                if let Some(instead) = outcome.missed.then(|| point.instead(&moments)).flatten() {
                     locked(&ways).put_back((number, instead));
                     return;
                 }

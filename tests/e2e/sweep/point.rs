@@ -199,14 +199,20 @@ impl fmt::Display for Moment {
 
 impl Point {
     /// What is tried where this one did not come: the same when rehome first does that, as what it does again it does only
-    /// where there is need; and where a kill came too late then, too, one at once.
-    pub(crate) fn instead(&self) -> Option<Point> {
-        let first = Moment { nth: 1, ..self.moment.clone() };
-        match self.kind {
-            kind if self.moment.nth > 1 => Some(Point { kind, moment: first }),
-            kind if kind.kills_later() => Some(Point { kind: Kind::Kill, moment: first }),
-            _ => None,
+    /// where there is need; where a kill came too late then, too, one at once; and where rehome was done before anything could
+    /// happen, the moment before.
+    pub(crate) fn instead(&self, moments: &[Moment]) -> Option<Point> {
+        let Point { kind, moment } = self;
+        let first = Moment { nth: 1, ..moment.clone() };
+        if moment.nth > 1 {
+            return Some(Point { kind: *kind, moment: first });
         }
+        if kind.kills_later() {
+            return Some(Point { kind: Kind::Kill, moment: first });
+        }
+        let before = moments.iter().take_while(|other| *other != moment);
+        let fits = |other: &&Moment| other.direction() == moment.direction() && kind.fits(other);
+        before.filter(fits).last().map(|earlier| Point { kind: *kind, moment: earlier.clone() })
     }
 }
 
