@@ -222,12 +222,11 @@ impl fmt::Display for Point {
     }
 }
 
-/// So many points, the kinds in turn, so that each is there once before one is there twice, and as many on the way there as on
-/// the way back, as far as they fit there, each kind now this way and now that; the moments by the seed.
+/// So many points, the kinds in turn, so that each is there once before one is there twice, and about as many on the way there as
+/// on the way back, as far as they fit there, each kind now this way and now that; the moments by the seed.
 pub(crate) fn sample(seed: u64, count: usize, moments: &[Moment]) -> Vec<Point> {
     let mut decks: HashMap<(usize, Direction), Vec<Moment>> = HashMap::new();
     let mut points: Vec<Point> = Vec::new();
-    let mut more_forth = 0;
     // A kind that fits nowhere has no turn.
     for turn in 0..count * 2 + KINDS {
         if points.len() == count {
@@ -244,15 +243,11 @@ pub(crate) fn sample(seed: u64, count: usize, moments: &[Moment]) -> Vec<Point> 
             }
             deck.pop()
         };
-        let back_is_next = match more_forth {
-            // Each round begins the other way: the number of kinds is even, and each would always have the same one.
-            0 => ((turn / KINDS) as u64 + seed) % 2 == 1,
-            more => more > 0,
-        };
+        // Some fit on the way there only: five of eight others go back. By three a round, so that each kind has each turn.
+        let back_is_next = (at as u64 + 3 * (turn / KINDS) as u64 + seed) % 8 < 5;
         let [first, second] =
             if back_is_next { [Direction::Back, Direction::Forth] } else { [Direction::Forth, Direction::Back] };
         let Some(moment) = draw(first).or_else(|| draw(second)) else { continue };
-        more_forth += if moment.direction() == Direction::Forth { 1 } else { -1 };
         points.push(Point { kind, moment });
     }
     points
