@@ -161,7 +161,9 @@ impl Kind {
             Kind::Database => ["sql.", "copy.", "snapshot.", "schema."].iter().any(|kind| request.starts_with(kind)),
             // In the hot pass, and before the cold one, which then has something to bring.
             Kind::Full | Kind::Inodes => forth && (copies && moment.phase == "mail-hot" || moment.stops_mail()),
-            Kind::Vanish | Kind::KillAtRename => copies,
+            Kind::KillAtRename => copies,
+            // Once mail has stopped nobody deletes any: what is gone then is rightly missed.
+            Kind::Vanish => copies && !(forth && moment.phase == "mail-cold"),
             // With a killed or reset link what is asked of old is what matters.
             Kind::Cut | Kind::Blink | Kind::Reset | Kind::PowerOld => {
                 moment.request.is_some() && moment.side.as_deref() != Some("new")
