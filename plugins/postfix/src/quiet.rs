@@ -1,7 +1,7 @@
 //! A pause of some seconds in which a side takes no mail, to change settings that belong together. Postfix's processes read
 //! main.cf each at its own time, a new one when it starts: without the pause a mail is taken under the old settings and delivered
 //! under the new ones, or the other way round.
-//! Invariants: nothing takes mail until everything obeys the new settings; and whatever happens in between, mail comes in again
+//! Invariants: no mail comes by SMTP until everything obeys the new settings; and whatever happens in between, mail comes in again
 //! afterwards, if the side can be reached at all.
 
 use rehome_sdk::prelude::*;
