@@ -148,17 +148,7 @@ fn migrate(rehome: &Rehome<'_>, people: &People, sender: &Machine) -> Result<()>
 
 /// Until nobody holds a mail any more: neither old nor new, nor the outside server with what it tries again.
 fn queues_run_dry(machines: &[&Machine]) -> Result<()> {
-    for machine in machines {
-        harness::eventually(&format!("the queue of {} is empty", machine.name()), || {
-            let left = machine.sh("postqueue -j")?;
-            if !left.is_empty() {
-                machine.sh("postqueue -f")?;
-                std::thread::sleep(Duration::from_secs(2));
-            }
-            Ok(left.is_empty())
-        })?;
-    }
-    Ok(())
+    machines.iter().try_for_each(|machine| harness::flush(machine))
 }
 
 fn facts(lab: &Lab, sender: &Machine, sent: &Sent, changes: Vec<Change>, before: imap::ServerDump) -> Result<Facts> {

@@ -93,10 +93,6 @@ pub(crate) fn queue(machine: &Machine) -> Result<Vec<serde_json::Value>> {
     machine.sh("postqueue -j")?.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
 }
 
-fn queue_runs_dry(machine: &Machine) -> Result<()> {
-    harness::eventually(&format!("the queue of {} is empty", machine.name()), || Ok(queue(machine)?.is_empty()))
-}
-
 fn a_straggler_reaches_its_new_mailbox_and_is_not_judged_by_the_address_of_old() -> Result<()> {
     let lab = start()?;
     let rehome = install(&lab, &plan(&MOVE)?)?;
@@ -112,8 +108,8 @@ fn a_straggler_reaches_its_new_mailbox_and_is_not_judged_by_the_address_of_old()
     {
         post(&lab, lab.old(), recipient, token)?;
     }
-    queue_runs_dry(lab.old())?;
-    queue_runs_dry(lab.new())?;
+    harness::queue_runs_dry(lab.old())?;
+    harness::queue_runs_dry(lab.new())?;
     ensure!(counts(&lab, lab.new(), &["anna@example.org"], "late-1")? == [1]);
     ensure!(counts(&lab, lab.new(), &["bernd@example.org", "carla@example.org"], "late-2")? == [1, 1]);
     ensure!(counts(&lab, lab.new(), &["elena@example.org", "frank@example.org"], "late-3")? == [1, 1]);
@@ -131,9 +127,8 @@ fn a_straggler_reaches_its_new_mailbox_and_is_not_judged_by_the_address_of_old()
             .any(|mail| mail["recipients"][0]["delay_reason"].as_str().is_some_and(|why| why.contains("10.77.0.12"))))
     })?;
     lab.new().sh(&format!("postconf '{}' && postfix reload", exception.trim()))?;
-    lab.old().sh("postqueue -f")?;
-    queue_runs_dry(lab.old())?;
-    queue_runs_dry(lab.new())?;
+    harness::flush(lab.old())?;
+    harness::queue_runs_dry(lab.new())?;
     ensure!(counts(&lab, lab.new(), &["anna@example.org"], "late-4")? == [1]);
     Ok(())
 }
@@ -149,8 +144,8 @@ fn what_new_gets_too_early_is_with_its_user_once() -> Result<()> {
         let mail = format!("printf 'Subject: {token}\\n\\nfrom cron of new\\n' | sendmail -i -f root {recipient}");
         lab.new().sh(&mail)?;
     }
-    queue_runs_dry(lab.new())?;
-    queue_runs_dry(lab.old())?;
+    harness::queue_runs_dry(lab.new())?;
+    harness::queue_runs_dry(lab.old())?;
     ensure!(counts(&lab, lab.old(), &["anna@example.org"], "early-1")? == [1], "its user does not see it on old");
     rehome.expect(0, &["answer", "downtime", "go-on", "yes"])?;
     rehome.expect(5, &["apply"])?;
@@ -220,8 +215,8 @@ fn nothing_bounces_while_the_net_is_on_and_only_what_the_operator_named_is_delet
     let times = lab.new().sh("rm /usr/local/sbin/postsuper; cat /root/deleted")?;
     ensure!(times == format!("-d {}\n", left[0]), "it was not deleted once: {times}");
 
-    lab.new().sh("postconf virtual_transport=lmtp:unix:private/dovecot-lmtp && postfix reload && postqueue -f")?;
-    queue_runs_dry(lab.new())?;
+    lab.new().sh("postconf virtual_transport=lmtp:unix:private/dovecot-lmtp && postfix reload")?;
+    harness::flush(lab.new())?;
     let mut there = Vec::new();
     for token in ["stuck-1", "stuck-2", "stuck-3", "stuck-4"] {
         there.extend(counts(&lab, lab.new(), &["anna@example.org"], token)?);
@@ -258,7 +253,7 @@ fn undo_of_the_net_delivers_what_waited_to_every_alias_once() -> Result<()> {
     }
     harness::eventually("three mails are held", || Ok(queue(lab.old())?.len() == 3))?;
     rehome.expect(0, &["undo", "--yes"])?;
-    queue_runs_dry(lab.old())?;
+    harness::queue_runs_dry(lab.old())?;
     let after = lab.old().sh(settings)?;
     ensure!(before == after, "old is set otherwise\nbefore:\n{before}\nafter:\n{after}");
     ensure!(counts(&lab, lab.old(), &["bernd@example.org", "carla@example.org"], "held-1")? == [1, 1]);

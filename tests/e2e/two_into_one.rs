@@ -108,11 +108,7 @@ fn each_is_there_once(lab: &Lab, machine: &Machine, of: &Accounts, sent: &Sent) 
 
 /// What waited while Dovecot stood still on new, where Postfix then answers nobody, is tried at once.
 fn queues_are_empty(machines: &[&Machine]) -> Result<()> {
-    for machine in machines {
-        let is_empty = || Ok(machine.sh("postqueue -f; sleep 1; postqueue -p")?.contains("Mail queue is empty"));
-        harness::eventually(&format!("the queue of {} is empty", machine.name()), is_empty)?;
-    }
-    Ok(())
+    machines.iter().try_for_each(|machine| harness::flush(machine))
 }
 
 /// As far as the gate of a phase.

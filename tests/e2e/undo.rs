@@ -188,8 +188,7 @@ pub(crate) fn from_settle_brings_users_back(lab: &Lab, rehome: &Rehome<'_>) -> R
     rehome.expect(5, &["apply"])?;
     let sent = mail_to_both(lab, "early", 6)?;
     a_user_works_on_new(lab)?;
-    let queue_is_empty = || Ok(lab.new().sh("postqueue -p")?.contains("Mail queue is empty"));
-    harness::eventually("the queue of new is empty", queue_is_empty)?;
+    harness::queue_runs_dry(lab.new())?;
     rehome.pass(7 * DAY + 600);
     rehome.expect(0, &["apply", "--until", "settle"])?;
     ensure!(ttl(lab)?.trim() == "86400", "the TTL was not put back: {}", ttl(lab)?);
@@ -212,8 +211,7 @@ pub(crate) fn from_settle_brings_users_back(lab: &Lab, rehome: &Rehome<'_>) -> R
 /// Every mail that either server took is in a mailbox of old, once; and nothing waits anywhere.
 fn each_is_on_old_once<'a>(lab: &Lab, all: impl IntoIterator<Item = &'a Sent>) -> Result<()> {
     for machine in [lab.new(), lab.old()] {
-        let is_empty = || Ok(machine.sh("postqueue -p")?.contains("Mail queue is empty"));
-        harness::eventually("the queue is empty", is_empty)?;
+        harness::queue_runs_dry(machine)?;
     }
     let dump = imap::dump(lab, lab.old(), &accounts().users)?;
     for sent in all {

@@ -191,8 +191,7 @@ fn a_wheezy_server_moves_by_its_plan_and_its_users_log_in_with_their_old_passwor
     rehome.expect(0, &["verify"])?;
     same("passwords on new", &differing(&prefixed(&passwords(lab.old())?), &passwords(lab.new())?))?;
     ensure!(column(lab.new())? == "varchar(150)", "the column on new is {}", column(lab.new())?);
-    let queue_is_empty = || Ok(lab.new().sh("postqueue -p")?.contains("Mail queue is empty"));
-    harness::eventually("the queue is empty", queue_is_empty)?;
+    harness::queue_runs_dry(lab.new())?;
     ensure!(webmail(lab.old())?.len() > 5, "the lab's webmail has hardly any users");
     ensure!(webmail(lab.old())? == webmail(lab.new())?, "webmail on new has {:?}", webmail(lab.new())?);
     let version = sql(lab.new(), "SELECT value FROM roundcube.`system` WHERE name = 'roundcube-version'")?;

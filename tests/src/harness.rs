@@ -1,7 +1,7 @@
 //! The test harness of the end to end tests: cargo's options and summary line, and tests that cannot run here are
 //! counted as ignored with their reason. With `CI=true` such a test fails: a skipped lab is no proof.
 
-use crate::lab::{Lab, ready};
+use crate::lab::{Lab, Machine, ready};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -68,6 +68,35 @@ pub fn eventually(what: &str, mut condition: impl FnMut() -> anyhow::Result<bool
         std::thread::sleep(Duration::from_millis(100));
     }
     Ok(())
+}
+
+/// Waits until a machine's Postfix has delivered what it has, by itself.
+///
+/// # Errors
+/// As [`eventually`]; it names what still waits, and why.
+pub fn queue_runs_dry(machine: &Machine) -> anyhow::Result<()> {
+    until_dry(machine, || Ok(()))
+}
+
+/// Has a machine's Postfix try what waits, again and again, until it has delivered all of it: one flush may come to nothing,
+/// qmgr(8) forgets it when a reload replaces it.
+///
+/// # Errors
+/// As [`queue_runs_dry`].
+pub fn flush(machine: &Machine) -> anyhow::Result<()> {
+    until_dry(machine, || machine.sh("postqueue -f; sleep 2").map(drop))
+}
+
+fn until_dry(machine: &Machine, meanwhile: impl Fn() -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let mut waiting = String::new();
+    let dry = eventually(&format!("the queue of {} is empty", machine.name()), || {
+        waiting = machine.sh("postqueue -j")?;
+        if !waiting.is_empty() {
+            meanwhile()?;
+        }
+        Ok(waiting.is_empty())
+    });
+    dry.map_err(|error| error.context(waiting))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 use rehome_sdk::prelude::*;
 
 use crate::settings::{Setting, reload};
-use crate::{Config, requests};
+use crate::{Config, queue, requests};
 
 pub(crate) fn detour(config: &Config) -> String {
     format!("texthash:/etc/postfix/rehome-back-to-{}", config.old_host)
@@ -36,7 +36,7 @@ pub(crate) fn taken_away(config: &Config) -> Result<(), Failure> {
     if Setting::Detours.now()? == detour(config) {
         requests::exec::DETOURS_BACK.on(Side::New).run()?;
         reload(Side::New)?;
-        requests::exec::FLUSH.on(Side::New).run()?;
+        queue::drain(Side::New)?;
     }
     requests::file::BACK.on(Side::New).restore()
 }

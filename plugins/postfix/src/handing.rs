@@ -127,9 +127,8 @@ pub(crate) fn forward(config: &Config) -> Result<(), Failure> {
         journal::remember(FORWARDS, clock::now().to_string())?;
     }
     // On new too: what came for others while its Dovecot was closed would wait for minutes.
-    requests::exec::FLUSH.on(Side::New).run()?;
-    requests::exec::FLUSH.on(Side::Old).run()?;
-    queue::drain(Side::Old)
+    queue::drain(Side::Old)?;
+    queue::drain(Side::New)
 }
 
 pub(crate) fn forward_back(config: &Config) -> Result<(), Failure> {
@@ -143,7 +142,6 @@ pub(crate) fn forward_back(config: &Config) -> Result<(), Failure> {
     match can_hand_back(config)? {
         None => {
             new_to_old(config)?;
-            requests::exec::FLUSH.on(Side::New).run()?;
             queue::drain(Side::New)?;
             journal::remember(HANDS_BACK, "yes")?;
             report::warning("new goes on handing its mail to old: let it run until the world has forgotten it");

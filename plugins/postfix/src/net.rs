@@ -70,7 +70,7 @@ pub(crate) fn on_back() -> Result<(), Failure> {
         reload(side)?;
     }
     // What came while Dovecot was stopped waits, and Postfix would try it again only minutes later.
-    SIDES.into_iter().rev().try_for_each(|side| requests::exec::FLUSH.on(side).run().map(drop))?;
+    SIDES.into_iter().rev().try_for_each(queue::drain)?;
     journal::forget(NET_ON)
 }
 

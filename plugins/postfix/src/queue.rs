@@ -7,6 +7,8 @@ use crate::requests;
 /// How often a queue is looked at until it is empty, and how long between.
 const ROUNDS: u32 = 15;
 const PAUSE_MS: u32 = 2000;
+/// After how many looks it is flushed again.
+const FLUSHES: u32 = 5;
 
 /// One queued mail.
 #[derive(Debug, Clone, Deserialize)]
@@ -99,15 +101,23 @@ pub(crate) fn findings(severity: Severity, found: &mut Findings) -> Result<(), F
     Ok(())
 }
 
-/// Gives a queue that was flushed a moment. What stays is not lost: `watch` shows it.
+/// Has what waits for the side's own domains tried now, and gives it a moment. A flush may come to nothing: qmgr(8) forgets it
+/// when a reload replaces it, and whoever is to take the mail may only just be starting. What stays is not lost: Postfix tries
+/// it again by itself, and `watch` shows it.
 pub(crate) fn drain(side: Side) -> Result<(), Failure> {
-    for _ in 0..ROUNDS {
-        if of(side)?.is_empty() {
+    let domains = requests::sql::DOMAINS.on(side).rows()?.texts("name");
+    let own =
+        || -> Result<Vec<Queued>, Failure> { Ok(of(side)?.into_iter().filter(|one| one.is_for(&domains)).collect()) };
+    for round in 0..ROUNDS {
+        if round % FLUSHES == 0 {
+            requests::exec::FLUSH.on(side).run()?;
+        }
+        if own()?.is_empty() {
             return Ok(());
         }
         clock::sleep(PAUSE_MS)?;
     }
-    for one in of(side)? {
+    for one in own()? {
         report::warning(&format!("still in the queue of {side}: {} {}", one.queue_id, one.words()));
     }
     Ok(())

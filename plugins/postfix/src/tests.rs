@@ -145,6 +145,21 @@ fn undo_of_the_net_expands_what_waits_before_anything_may_bounce() {
 }
 
 #[test]
+fn a_flush_that_came_to_nothing_is_made_again() {
+    let mut host = host();
+    let waits = queued("4F2A1B3C4D", 0);
+    let queue = host.exec("queue", Side::Old).anew();
+    (0..8).fold(queue, |queue, _| queue.says(&waits)).says("");
+    host.exec("trust-was", Side::New).anew().says("smtpd_milter_maps = inline:{ {192.0.2.1=DISABLE} }");
+    host.exec("transport-was", Side::Old).anew().says(LMTP).says("virtual_transport = smtp:[192.0.2.2]:25");
+    host.apply::<Postfix>(config("forward")).unwrap();
+    let flushes = host.effects().iter().filter(|effect| *effect == "exec.flush on old").count();
+    assert_eq!(flushes, 2, "once at once, and once more while it waits: {:?}", host.effects());
+    let warned = host.reported().into_iter().find(|line| line.starts_with("warning"));
+    assert_eq!(warned, None);
+}
+
+#[test]
 fn new_hands_to_old_what_it_gets_and_keeps_it_from_the_switch_on() {
     let mut host = host();
     let handed = "virtual_transport = smtp:[192.0.2.1]:25";
