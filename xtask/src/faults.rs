@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use serde_json::Value;
@@ -48,11 +48,16 @@ pub fn run(args: &FaultsArgs) -> anyhow::Result<()> {
         Err(reason) => bail!("no lab here: {reason:#}"),
     };
     let lab = lab.build()?;
-    let rows = tempfile::NamedTempFile::new()?;
+    let rows = cargo::root().join("target/faults/rows.jsonl");
+    std::fs::create_dir_all(rows.parent().unwrap_or(&rows))?;
+    let cut_off = take(&rows)?;
+    if !cut_off.is_empty() {
+        eprintln!("{} rows of a run that was cut off are kept in {}", cut_off.len(), folder().display());
+    }
     let mut command = cargo::workspace("test");
     command.envs(lab.environment());
     command.env("REHOME_FAULTS_SEED", args.seed.to_string()).env("REHOME_FAULTS_POINTS", args.points.to_string());
-    command.env("REHOME_FAULTS_LABS", args.labs.to_string()).env("REHOME_FAULTS_ROWS", rows.path());
+    command.env("REHOME_FAULTS_LABS", args.labs.to_string()).env("REHOME_FAULTS_ROWS", &rows);
     if !args.only.is_empty() {
         let numbers: Vec<String> = args.only.iter().map(u64::to_string).collect();
         command.env("REHOME_FAULTS_ONLY", numbers.join(","));
@@ -68,12 +73,23 @@ pub fn run(args: &FaultsArgs) -> anyhow::Result<()> {
         _ => ALL,
     };
     let done = cargo::run(command.args(["--test", "e2e", "--", tests, "--nocapture"]));
-    let found = read(&std::fs::read_to_string(rows.path())?)?;
-    keep(&found)?;
+    let found = take(&rows)?;
     if args.json {
         println!("{}", sum(&found));
     }
     done
+}
+
+/// Moves what a run has found so far to the rows that are kept: a line is a row once it ends.
+fn take(rows: &Path) -> anyhow::Result<Vec<Value>> {
+    let text = match std::fs::read_to_string(rows) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(vec![]),
+        text => text?,
+    };
+    let found = read(&text[..text.rfind('\n').map_or(0, |end| end + 1)])?;
+    keep(&found)?;
+    std::fs::remove_file(rows)?;
+    Ok(found)
 }
 
 fn read(text: &str) -> anyhow::Result<Vec<Value>> {
