@@ -71,7 +71,7 @@ sub wait_for_link { # until it has something for us, or has taken something
     vec($reads, fileno($link->{from}), 1) = 1;
     vec($reads, fileno($link->{words}), 1) = 1 if !$link->{mute};
     vec($reads, fileno(STDIN), 1) = 1 if length $in < 2 * $LONGEST;
-    vec($writes, fileno($link->{to}), 1) = 1 if length $link->{out};
+    vec($writes, fileno($link->{to}), 1) = 1 if length $link->{out} && !$link->{deaf};
     my $count = select(my $can_read = $reads, my $can_write = $writes, undef, 0);
     if ($count == 0) {
         flush();
@@ -90,6 +90,7 @@ sub wait_for_link { # until it has something for us, or has taken something
     if (vec($can_write, fileno($link->{to}), 1)) {
         my $sent = syswrite($link->{to}, $link->{out}, $PIECE);
         if (defined $sent) { substr($link->{out}, 0, $sent) = '' }
+        elsif ($!{EPIPE}) { $link->{deaf} = 1 } # what it said before it ended is still read
         elsif (!$!{EAGAIN} && !$!{EINTR}) { lost('it was lost') }
     }
     if (vec($can_read, fileno($link->{words}), 1)) {
