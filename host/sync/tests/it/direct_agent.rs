@@ -276,7 +276,8 @@ fn a_link_that_ends_or_never_begins_is_told_with_its_last_words() {
     assert_eq!(snapshot(folder.path()).len(), 1);
     // Also where it hears nothing any more by the time it is asked.
     let folder = self::folder();
-    assert_eq!(told(folder.path(), &format!("close STDIN; {text}")), ["w3", "llast words", "llast words"]);
+    let text = format!("$| = 1; close STDIN; select(undef, undef, undef, 0.5); {text}");
+    assert_eq!(told(folder.path(), &text), ["w3", "llast words", "llast words"]);
     // And a hand without a link.
     let mut hand = Hand::start(folder.path(), &[]);
     hand.ask(b'J', &[b"m", b"source", b"5", b"3", b"x", b"420", b"", b"", b"0", b"", b"7", b"8"]);
