@@ -52,7 +52,7 @@ pub fn run(args: &FaultsArgs) -> anyhow::Result<()> {
     std::fs::create_dir_all(rows.parent().unwrap_or(&rows))?;
     let cut_off = take(&rows)?;
     if !cut_off.is_empty() {
-        eprintln!("{} rows of a run that was cut off are kept in {}", cut_off.len(), folder().display());
+        eprintln!("kept in {}, from a run that was cut off: {} rows", folder().display(), cut_off.len());
     }
     let mut command = cargo::workspace("test");
     command.envs(lab.environment());

@@ -48,8 +48,14 @@ fn both_guides_survive_a_fault_at_each_phase() -> Result<()> {
         guides.flat_map(move |guide| [Direction::Forth, Direction::Back].map(|direction| (guide, turn, direction)))
     });
     let only = std::env::var("REHOME_FAULTS_RUN").ok();
-    let ways = ways.filter(|way| only.as_ref().is_none_or(|only| *only == run(way)));
-    let (ways, bad) = (Mutex::new(ways.collect::<VecDeque<_>>()), Mutex::new(Vec::new()));
+    let (ways, others): (VecDeque<_>, VecDeque<_>) =
+        ways.partition(|way| only.as_ref().is_none_or(|only| *only == run(way)));
+    ensure!(
+        !ways.is_empty(),
+        "no migration has this name; there are {}",
+        others.iter().map(run).collect::<Vec<_>>().join(", ")
+    );
+    let (ways, bad) = (Mutex::new(ways), Mutex::new(Vec::new()));
     let next = || locked(&ways).pop_front();
     at_once(|| {
         while let Some(way) = next() {
@@ -106,6 +112,7 @@ fn whatever_breaks_apply_goes_on_and_no_mail_is_lost() -> Result<()> {
     ensure!(moments.len() > 40, "an undisturbed run has only {} moments: it was not recorded", moments.len());
     let points = sample(seed, points, &moments).into_iter().enumerate();
     let points: Vec<Numbered> = points.filter(|(number, _)| is_asked_for(number)).collect();
+    ensure!(!points.is_empty(), "none of these numbers is a point of this size of sweep");
     println!("seed {seed}: {} points of {} moments", points.len(), moments.len());
     let (ways, bad) = (Mutex::new(Ways::of(points)), Mutex::new(Vec::new()));
     at_once(|| {
