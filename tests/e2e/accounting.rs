@@ -146,11 +146,6 @@ fn migrate(rehome: &Rehome<'_>, people: &People, sender: &Machine) -> Result<()>
     bail!("the migration did not end: {}", rehome.run(&["apply"])?.stderr)
 }
 
-/// Until nobody holds a mail any more: neither old nor new, nor the outside server with what it tries again.
-fn queues_run_dry(machines: &[&Machine]) -> Result<()> {
-    machines.iter().try_for_each(|machine| harness::flush(machine))
-}
-
 fn facts(lab: &Lab, sender: &Machine, sent: &Sent, changes: Vec<Change>, before: imap::ServerDump) -> Result<Facts> {
     let log = sender
         .sh("journalctl --no-pager -o cat -t postfix/cleanup -t postfix/smtp -t postfix/qmgr -t postfix/error")?;
@@ -229,7 +224,10 @@ fn each_mail_that_was_answered_for_is_where_it_belongs_once() -> Result<()> {
     let (sent, changes) = (traffic.stop()?, working.stop()?);
     // Outside first: what it still holds goes to old and new, and from old to new.
     // Old is retired, and took nothing along: what waits there would show.
-    queues_run_dry(&[sender, lab.new(), sender])?;
+    // Until nobody holds a mail any more, nor the outside server with what it tries again.
+    for machine in [sender, lab.new(), sender] {
+        harness::flush(machine)?;
+    }
     let left = lab.old().sh("find /var/spool/postfix/{active,deferred,incoming,maildrop,hold} -type f | wc -l")?;
     ensure!(left.trim() == "0", "{} mails are left in the queue of old", left.trim());
     let facts = facts(&lab, sender, &sent, changes, before)?;

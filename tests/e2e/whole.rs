@@ -57,8 +57,7 @@ pub(crate) fn up_to_the_cutover(lab: &Lab, rehome: &Rehome<'_>) -> Result<()> {
 
 /// Every mail that got a 250 is in a mailbox of this machine, once.
 fn each_is_there_once(lab: &Lab, machine: &Machine, sent: &Sent) -> Result<()> {
-    let queue_is_empty = || Ok(machine.sh("postqueue -p")?.contains("Mail queue is empty"));
-    harness::eventually("the queue is empty", queue_is_empty)?;
+    harness::queue_runs_dry(machine)?;
     let dump = imap::dump(lab, machine, &accounts().users)?;
     let count = sent.accepted().count();
     ensure!(count > 20, "only {count} mails were accepted: too few to prove anything");
@@ -107,8 +106,7 @@ pub(crate) fn moves_a_server(lab: &Lab, rehome: &Rehome<'_>) -> Result<()> {
     let newcomers = Traffic::start(lab, lab.new(), "new", 4.0, &recipients())?;
     std::thread::sleep(std::time::Duration::from_secs(8));
     let (old, new) = (stragglers.stop()?, newcomers.stop()?);
-    let queue_is_empty = || Ok(lab.old().sh("postqueue -p")?.contains("Mail queue is empty"));
-    harness::eventually("the old queue is empty", queue_is_empty)?;
+    harness::queue_runs_dry(lab.old())?;
 
     rehome.pass(6 * DAY);
     rehome.expect(5, &["apply"])?;

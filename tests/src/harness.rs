@@ -96,7 +96,7 @@ fn until_dry(machine: &Machine, meanwhile: impl Fn() -> anyhow::Result<()>) -> a
         }
         Ok(waiting.is_empty())
     });
-    dry.map_err(|error| error.context(waiting))
+    dry.map_err(|error| error.context(format!("in the queue of {}: {waiting}", machine.name())))
 }
 
 #[cfg(test)]

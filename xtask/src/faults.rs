@@ -50,6 +50,10 @@ pub fn run(args: &FaultsArgs) -> anyhow::Result<()> {
     let lab = lab.build()?;
     let rows = cargo::root().join("target/faults/rows.jsonl");
     std::fs::create_dir_all(rows.parent().unwrap_or(&rows))?;
+    let lock = std::fs::File::create(rows.with_file_name("lock"))?;
+    if lock.try_lock().is_err() {
+        bail!("another `cargo xtask faults` is at work here: wait for its end");
+    }
     let cut_off = take(&rows)?;
     if !cut_off.is_empty() {
         eprintln!("kept in {}, from a run that was cut off: {} rows", folder().display(), cut_off.len());

@@ -8,7 +8,7 @@ use crate::requests;
 const ROUNDS: u32 = 15;
 const PAUSE_MS: u32 = 2000;
 /// After how many looks it is flushed again.
-const FLUSHES: u32 = 5;
+const LOOKS_A_FLUSH: u32 = 5;
 
 /// One queued mail.
 #[derive(Debug, Clone, Deserialize)]
@@ -109,7 +109,7 @@ pub(crate) fn drain(side: Side) -> Result<(), Failure> {
     let own =
         || -> Result<Vec<Queued>, Failure> { Ok(of(side)?.into_iter().filter(|one| one.is_for(&domains)).collect()) };
     for round in 0..ROUNDS {
-        if round % FLUSHES == 0 {
+        if round % LOOKS_A_FLUSH == 0 {
             requests::exec::FLUSH.on(side).run()?;
         }
         if own()?.is_empty() {
