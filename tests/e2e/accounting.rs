@@ -224,7 +224,6 @@ fn each_mail_that_was_answered_for_is_where_it_belongs_once() -> Result<()> {
     let (sent, changes) = (traffic.stop()?, working.stop()?);
     // Outside first: what it still holds goes to old and new, and from old to new.
     // Old is retired, and took nothing along: what waits there would show.
-    // Until nobody holds a mail any more, nor the outside server with what it tries again.
     for machine in [sender, lab.new(), sender] {
         harness::flush(machine)?;
     }
