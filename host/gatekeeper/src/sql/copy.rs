@@ -198,6 +198,18 @@ pub(super) async fn load(
     Ok(copied)
 }
 
+/// Puts the rows of `old` in the place of those on `new`, in one transaction, where that is possible: answers whether it was.
+pub(super) async fn replace(old: &mut dyn Origin, inventory: &Inventory, new: &mut dyn Whole) -> Result<bool, Failure> {
+    if !new.begin_replacing(inventory).await? {
+        return Ok(false);
+    }
+    for table in &inventory.tables {
+        fill(old, new, table, &|_, _| {}).await?;
+    }
+    new.end_replacing(inventory).await?;
+    Ok(true)
+}
+
 async fn fill(
     old: &mut dyn Origin,
     new: &mut dyn Whole,

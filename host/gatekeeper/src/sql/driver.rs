@@ -111,6 +111,17 @@ pub(super) trait Whole: Origin {
         Ok(false)
     }
 
+    /// Begins a transaction and takes all rows out of all tables, for `insert` to put others there, so that nobody ever sees
+    /// a table missing or half full; if what is there is made just as `inventory` says, and allows it. Answers whether it has.
+    async fn begin_replacing(&mut self, _inventory: &Inventory) -> Result<bool, Failure> {
+        Ok(false)
+    }
+
+    /// All rows are in: everybody sees them from now on.
+    async fn end_replacing(&mut self, _inventory: &Inventory) -> Result<(), Failure> {
+        Ok(())
+    }
+
     /// Drops a table or view, if it is there.
     async fn drop(&mut self, name: &str) -> Result<(), Failure>;
 

@@ -80,6 +80,15 @@ impl Server {
         self.stream(sql, Ok(bound)).map_ok(|row| row.values).try_collect().await
     }
 
+    /// (name, engine) of the tables that no transaction protects.
+    async fn without_transactions(&mut self) -> Result<Vec<(String, String)>, Failure> {
+        let sql = "SELECT t.table_name, t.engine FROM information_schema.tables t \
+                   JOIN information_schema.engines e ON e.engine = t.engine \
+                   WHERE t.table_schema = DATABASE() AND t.table_type = 'BASE TABLE' AND e.transactions <> 'YES'";
+        let cell = |row: &[SqlValue], index: usize| text(row.get(index)).unwrap_or_default();
+        Ok(self.all(sql.into(), &[]).await?.iter().map(|row| (cell(row, 0), cell(row, 1))).collect())
+    }
+
     fn stream<'a>(&'a mut self, sql: String, bound: Result<MySqlArguments, Failure>) -> Rows<'a> {
         let bound = match bound {
             Ok(bound) => bound,
@@ -114,11 +123,7 @@ impl Driver for Server {
     }
 
     async fn begin(&mut self, statements: &[&Statement]) -> Result<(), Failure> {
-        let sql = "SELECT t.table_name, t.engine FROM information_schema.tables t \
-                   JOIN information_schema.engines e ON e.engine = t.engine \
-                   WHERE t.table_schema = DATABASE() AND t.table_type = 'BASE TABLE' AND e.transactions <> 'YES'";
-        for row in self.all(sql.into(), &[]).await? {
-            let (name, engine) = (text(row.first()).unwrap_or_default(), text(row.get(1)).unwrap_or_default());
+        for (name, engine) in self.without_transactions().await? {
             if statements.iter().any(|statement| statement.mentions(&name)) {
                 return Err(self.at.unsupported(&format!(
                     "table `{name}` is of engine {engine}, which has no transactions: a copy that breaks off would leave \

@@ -121,7 +121,8 @@ impl<'a> Shelf<'a> {
         kept::write(source.whole()?, file, self.id).await
     }
 
-    /// Puts a snapshot back, after keeping what is there now.
+    /// Puts a snapshot back, after keeping what is there now. Where only rows have changed since, those who read meanwhile see
+    /// them as they are or as they were, and a rehome that is killed has changed nothing; else tables are missing for a moment.
     pub(super) async fn restore(
         &self,
         permit: &Permit,
@@ -139,6 +140,9 @@ impl<'a> Shelf<'a> {
         let inventory = origin.inventory(&[]).await?;
         self.keep_as(permit, on, database, &self.name_before_restore()).await?;
         let target = target.whole()?;
+        if copy::replace(&mut *origin, &inventory, target).await? {
+            return Ok(());
+        }
         let there = target.names().await?;
         copy::load(&mut *origin, &inventory, target, &there, &|_, _| {}).await.map(|_| ())
     }

@@ -1,6 +1,7 @@
 //! MariaDB: two real servers, `mariadb-dump` as the oracle. Servers are shared by the tests that run at a time, databases
 //! are not.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -598,6 +599,27 @@ async fn a_snapshot_puts_everything_back_and_keeps_what_came_since() {
 }
 
 #[tokio::test]
+async fn who_reads_while_a_snapshot_is_put_back_finds_every_table_full() {
+    let at = databases!();
+    at.sql(SideName::New, ACCOUNTS);
+    at.sql(SideName::New, JOHN);
+    at.sql(SideName::New, "INSERT INTO users (domain, email, password) SELECT 3, seq, 'x' FROM seq_1_to_5000");
+    at.sql(SideName::New, "ALTER TABLE users AUTO_INCREMENT = 77777");
+    let before = at.dump(SideName::New, EVERYTHING);
+    let name = at.lab.apply().snapshot("mail", SideName::New).await.unwrap();
+    let reader = Reader::start(&at, "SELECT COUNT(*) FROM users JOIN domains ON domains.id = domain;");
+    for _ in 0..3 {
+        at.sql(SideName::New, "DELETE FROM users WHERE id > 10; INSERT INTO users VALUES (99999, 3, 'late', 'x', 1)");
+        at.lab.session(Verb::Undo, 2).restore_snapshot("mail", SideName::New, &name).await.unwrap();
+        assert!(at.dump(SideName::New, EVERYTHING) == before, "not as it was");
+    }
+    let counts = reader.stop();
+    assert!(counts.len() > 100, "hardly looked: {counts:?}");
+    // Between the two statements of the loop there are two rows.
+    assert!(counts.iter().all(|count| ["5002", "3", "2"].contains(&count.as_str())), "{counts:?}");
+}
+
+#[tokio::test]
 async fn a_snapshot_that_is_not_whole_changes_nothing() {
     let at = databases!();
     at.sql(SideName::New, ACCOUNTS);
@@ -647,5 +669,38 @@ impl Servers {
     /// A statement with semicolons in it, on old.
     fn routine(&self, database: &str, sql: &str) {
         self.sql(SideName::Old, database, &format!("DELIMITER $$\n{sql}$$"));
+    }
+}
+
+/// A client that asks new one thing again and again.
+struct Reader {
+    client: std::process::Child,
+    feeding: std::thread::JoinHandle<()>,
+    stop: Arc<std::sync::atomic::AtomicBool>,
+    said: tempfile::NamedTempFile,
+}
+
+impl Reader {
+    fn start(at: &Databases, query: &'static str) -> Reader {
+        let said = tempfile::NamedTempFile::new().expect("a file");
+        let mut client = at.servers.client("mariadb", SideName::New);
+        client.args(["--batch", "--skip-column-names", "--unbuffered", &at.name]).stdin(std::process::Stdio::piped());
+        let mut client = client.stdout(said.reopen().expect("a file")).spawn().expect("mariadb");
+        let mut asks = client.stdin.take().expect("a pipe");
+        let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let stopped = stop.clone();
+        // A client that ended, because a query failed, takes no more.
+        let feeding = std::thread::spawn(move || {
+            while !stopped.load(std::sync::atomic::Ordering::Relaxed) && writeln!(asks, "{query}").is_ok() {}
+        });
+        Reader { client, feeding, stop, said }
+    }
+
+    /// What it was answered.
+    fn stop(mut self) -> Vec<String> {
+        self.stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        self.feeding.join().expect("it feeds");
+        assert!(self.client.wait().expect("mariadb").success(), "a query failed");
+        std::fs::read_to_string(self.said.path()).expect("a file").lines().map(String::from).collect()
     }
 }

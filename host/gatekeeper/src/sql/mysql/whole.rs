@@ -163,6 +163,33 @@ impl Whole for Server {
         self.run("SET foreign_key_checks = 0".into()).await.map(|_| ())
     }
 
+    async fn begin_replacing(&mut self, inventory: &Inventory) -> Result<bool, Failure> {
+        // A trigger would do once more what it did when these rows were first written.
+        let triggers = inventory.after.iter().any(|made| made.kind == "trigger");
+        if triggers
+            || !made_alike(inventory, &self.inventory(&[]).await?)
+            || !self.without_transactions().await?.is_empty()
+        {
+            return Ok(false);
+        }
+        self.begin_loading().await?;
+        self.run("START TRANSACTION".into()).await?;
+        for table in &inventory.tables {
+            self.run(format!("DELETE FROM {}", quote(&table.name))).await?;
+        }
+        Ok(true)
+    }
+
+    async fn end_replacing(&mut self, inventory: &Inventory) -> Result<(), Failure> {
+        self.run("COMMIT".into()).await?;
+        for Table { name, create, .. } in &inventory.tables {
+            if let (_, Some(next)) = without_counter(create) {
+                self.run(format!("ALTER TABLE {} AUTO_INCREMENT = {next}", quote(name))).await?;
+            }
+        }
+        self.end_loading().await
+    }
+
     async fn names(&mut self) -> Result<Vec<String>, Failure> {
         Ok(self.kinds(&[]).await?.into_iter().map(|(name, _)| name).collect())
     }
@@ -230,6 +257,27 @@ impl Whole for Server {
     async fn end_loading(&mut self) -> Result<(), Failure> {
         self.run("SET foreign_key_checks = 1".into()).await.map(|_| ())
     }
+}
+
+/// Whether two inventories of one server differ in nothing but rows.
+fn made_alike(one: &Inventory, other: &Inventory) -> bool {
+    let tables = |of: &Inventory| -> Vec<(String, String)> {
+        of.tables.iter().map(|table| (table.name.clone(), without_counter(&table.create).0)).collect()
+    };
+    let after =
+        |of: &Inventory| -> Vec<Made> { of.after.iter().map(|made| Made { foreign: false, ..made.clone() }).collect() };
+    tables(one) == tables(other) && after(one) == after(other)
+}
+
+/// A CREATE TABLE without the number that AUTO_INCREMENT gives out next, and that number.
+fn without_counter(create: &str) -> (String, Option<u64>) {
+    const OPTION: &str = " AUTO_INCREMENT=";
+    // Line breaks in a comment are written `\n`: the last line that begins so ends the columns.
+    let options = create.rfind("\n) ENGINE=").unwrap_or(create.len());
+    let Some(begin) = create[options..].find(OPTION).map(|at| options + at) else { return (create.into(), None) };
+    let number = &create[begin + OPTION.len()..];
+    let number = &number[..number.bytes().take_while(u8::is_ascii_digit).count()];
+    (format!("{}{}", &create[..begin], &create[begin + OPTION.len() + number.len()..]), number.parse().ok())
 }
 
 /// `int(11)` is `int` to newer servers: the width only ever told how to show it.
