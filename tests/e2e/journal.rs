@@ -6,18 +6,10 @@ use rehome_tests::lab::{Lab, LabSpec};
 use rehome_tests::lab_tests;
 
 use crate::migration::{Before, moved};
-use crate::rehome::{Ran, Reach, Rehome, mail_only};
+use crate::rehome::{Reach, Rehome, mail_only};
 
 pub(crate) fn tests() -> Vec<Trial> {
     lab_tests![a_journal_that_is_gone_older_or_damaged_is_found_out_and_begun_anew]
-}
-
-fn says(ran: &Ran, words: &[&str]) -> Result<()> {
-    let said = ran.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
-    for word in words {
-        ensure!(said.contains(word), "`{word}` is not said:\n{}", ran.stderr);
-    }
-    Ok(())
 }
 
 fn a_journal_that_is_gone_older_or_damaged_is_found_out_and_begun_anew() -> Result<()> {
@@ -28,17 +20,17 @@ fn a_journal_that_is_gone_older_or_damaged_is_found_out_and_begun_anew() -> Resu
 
     lab.new().sh("cp -a /root/rehome/.rehome /root/kept && rm -rf /root/rehome/.rehome")?;
     let refused = rehome.expect(7, &["apply"])?;
-    says(&refused, &["its state is gone", "done, say the sides: ", "accounts", "begun, say the sides: mail-hot"])?;
+    refused.says(&["its state is gone", "done, say the sides: ", "accounts", "begun, say the sides: mail-hot"])?;
     rehome.expect(0, &["resolve", "journal", "--yes"])?;
     rehome.expect(5, &["apply"])?;
 
     // The copy from before comes back: it is neither the newest nor what the sides go on with.
     lab.new().sh("cd /root/rehome && mv .rehome newest && cp -a /root/kept .rehome")?;
-    says(&rehome.expect(7, &["apply"])?, &["was taken over", "its epoch is 2; this state knows 1"])?;
+    rehome.expect(7, &["apply"])?.says(&["was taken over", "its epoch is 2; this state knows 1"])?;
     lab.new().sh("cd /root/rehome && rm -rf .rehome && cp -a newest .rehome")?;
     rehome.expect(5, &["apply"])?;
     lab.new().sh("cd /root/rehome && rm -rf .rehome && mv newest .rehome")?;
-    says(&rehome.expect(1, &["apply"])?, &["is an older copy", "the journal here ends at"])?;
+    rehome.expect(1, &["apply"])?.says(&["is an older copy", "the journal here ends at"])?;
     rehome.expect(0, &["resolve", "journal", "--yes"])?;
     rehome.expect(5, &["apply"])?;
 
@@ -48,9 +40,9 @@ fn a_journal_that_is_gone_older_or_damaged_is_found_out_and_begun_anew() -> Resu
          at=$(grep -abo sync.hot journal.db | head -n 1 | cut -d: -f1) && \
          dd if=/dev/urandom of=journal.db bs=4096 seek=$((at / 4096)) count=1 conv=notrunc status=none")?;
     let refused = rehome.expect(1, &["apply"])?;
-    says(&refused, &["the journal of this migration is damaged", "rehome resolve journal"])?;
+    refused.says(&["the journal of this migration is damaged", "rehome resolve journal"])?;
     let rebuilt = rehome.expect(0, &["resolve", "journal", "--yes"])?;
-    says(&rebuilt, &["no phase counts as done", "taken over: ", "the former journal is"])?;
+    rebuilt.says(&["no phase counts as done", "taken over: ", "the former journal is"])?;
 
     rehome.expect(5, &["apply"])?;
     let before = Before::of(lab.old())?;

@@ -6,7 +6,7 @@ use rehome_tests::lab::{Lab, LabSpec, Machine};
 use rehome_tests::{harness, lab_tests};
 
 use crate::migration::{Before, moved};
-use crate::rehome::{Ran, Reach, Rehome, mail_only, up_to};
+use crate::rehome::{Reach, Rehome, mail_only, up_to};
 
 pub(crate) fn tests() -> Vec<Trial> {
     lab_tests![
@@ -14,14 +14,6 @@ pub(crate) fn tests() -> Vec<Trial> {
         who_is_taken_over_while_it_runs_begins_nothing_more,
         another_machine_in_the_place_of_a_side_is_refused
     ]
-}
-
-fn says(ran: &Ran, words: &[&str]) -> Result<()> {
-    let said = ran.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
-    for word in words {
-        ensure!(said.contains(word), "`{word}` is not said:\n{}", ran.stderr);
-    }
-    Ok(())
 }
 
 /// Brings the state of a migration from one machine to another.
@@ -55,20 +47,22 @@ fn a_second_operator_is_told_who_is_at_work_and_takes_over_only_when_told_to() -
     }
     // Without a state, and with a copy of it.
     let refused = second.expect(7, &["apply"])?;
-    says(&refused, &["was begun before, and its state is gone", "root@third", "rehome resolve journal"])?;
+    refused.says(&["was begun before, and its state is gone", "root@third", "rehome resolve journal"])?;
     lab.new().sh("rm -rf /root/rehome/.rehome")?;
     carry_state(lab.third(), lab.new())?;
     let refused = second.expect(7, &["apply"])?;
-    says(
-        &refused,
-        &["somebody is at work on old (root@old)", "root@third, `rehome apply` since 20", "on third", "--take-over"],
-    )?;
+    refused.says(&[
+        "somebody is at work on old (root@old)",
+        "root@third, `rehome apply` since 20",
+        "on third",
+        "--take-over",
+    ])?;
     // Whoever only reads is in nobody's way.
     second.expect(0, &["check"])?;
     second.expect(5, &["apply", "--take-over"])?;
 
     let refused = first.expect(7, &["apply"])?;
-    says(&refused, &["was taken over", "root@new", "its epoch is 2; this state knows 1"])?;
+    refused.says(&["was taken over", "root@new", "its epoch is 2; this state knows 1"])?;
     let before = Before::of(lab.old())?;
     second.expect(0, &["answer", "downtime", "go-on", "yes"])?;
     second.expect(0, &["apply"])?;
@@ -96,7 +90,7 @@ fn who_is_taken_over_while_it_runs_begins_nothing_more() -> Result<()> {
          done; cat heard said; exit 1",
     )?;
     carry_state(lab.third(), lab.new())?;
-    says(&second.expect(7, &["apply"])?, &["root@third", "--take-over"])?;
+    second.expect(7, &["apply"])?.says(&["root@third", "--take-over"])?;
     second.expect(5, &["apply", "--take-over"])?;
     let before = lab.new().sh("cat /var/lib/rehome/*")?;
 
@@ -116,7 +110,7 @@ fn another_machine_in_the_place_of_a_side_is_refused() -> Result<()> {
     // The same machine twice.
     let rehome = Rehome::install(lab.new(), &plan.replace("root@old", "root@new"))?;
     rehome.approve()?;
-    says(&rehome.expect(1, &["check"])?, &["old (root@new) and new (this machine) are the same machine"])?;
+    rehome.expect(1, &["check"])?.says(&["old (root@new) and new (this machine) are the same machine"])?;
     rehome.plan(&plan)?;
     rehome.approve()?;
     rehome.expect(0, &["apply"])?;
@@ -125,20 +119,19 @@ fn another_machine_in_the_place_of_a_side_is_refused() -> Result<()> {
     for verb in ["apply", "check", "verify"] {
         let refused = rehome.expect(1, &[verb])?;
         let words = "old (root@old) is another machine than the one this migration began with";
-        says(&refused, &[words, "its machine-id is", "rehome resolve machine old"])?;
+        refused.says(&[words, "its machine-id is", "rehome resolve machine old"])?;
     }
     let asked = rehome.expect(2, &["resolve", "machine", "old"])?;
-    says(&asked, &["machine-id known:", "machine-id found:", "--yes"])?;
+    asked.says(&["machine-id known:", "machine-id found:", "--yes"])?;
     rehome.expect(1, &["apply"])?;
     rehome.expect(0, &["resolve", "machine", "old", "--yes"])?;
     rehome.expect(0, &["apply"])?;
 
     // Restored to a moment before the last verb, as a snapshot does it.
     lab.old().sh("rm -rf /var/lib/rehome")?;
-    says(
-        &rehome.expect(1, &["apply"])?,
-        &["it has no record of this migration any more", "rehome resolve machine old"],
-    )?;
+    rehome
+        .expect(1, &["apply"])?
+        .says(&["it has no record of this migration any more", "rehome resolve machine old"])?;
     rehome.expect(0, &["resolve", "machine", "old", "--yes"])?;
     rehome.expect(0, &["apply"])?;
     Ok(())

@@ -102,8 +102,8 @@ pub(crate) fn act(lab: &Lab, rehome: &Rehome<'_>, point: &Point, prepared: &mut 
             let side = if point.moment.side.as_deref() == Some("new") { lab.new() } else { lab.old() };
             side.sh("systemctl restart mariadb").map(drop)
         }
-        Kind::Full => shrink(lab, point, "size=$(df --output=used -k /var/vmail | tail -1)k"),
-        Kind::Inodes => shrink(lab, point, "nr_inodes=$(($(df --output=iused /var/vmail | tail -1)+10*try))"),
+        Kind::Full => shrink(lab, "size=$(df --output=used -k /var/vmail | tail -1)k"),
+        Kind::Inodes => shrink(lab, "nr_inodes=$(($(df --output=iused /var/vmail | tail -1)+10*try))"),
         Kind::Vanish => source(lab, &point.moment).sh(CHANGE).map(drop),
         Kind::Second => {
             // The first one is not done before the second one comes.
@@ -133,17 +133,14 @@ fn source<'lab>(lab: &'lab Lab, moment: &Moment) -> &'lab Machine {
     if moment.direction() == Direction::Forth { lab.old() } else { lab.new() }
 }
 
-/// As small as what is in it; more comes all the time, so that it is tried until it fits.
-fn shrink(lab: &Lab, point: &Point, option: &str) -> Result<()> {
-    let tries =
-        format!("for try in $(seq 50); do mount -o remount,{option} /var/vmail 2>/dev/null && exit; done; exit 1");
-    if !point.moment.stops_mail() {
-        return lab.new().sh(&tries).map(drop);
-    }
-    // The cold pass waits until there is something for it to bring.
-    lab.new().sh("kill -STOP $(pgrep -x rehome)")?;
+/// As small as what is in it; and there is more to bring than rehome, which stands still meanwhile, may know of.
+fn shrink(lab: &Lab, option: &str) -> Result<()> {
+    ensure!(lab.new().sh("kill -STOP $(pgrep -x rehome)").is_ok(), Missed);
     lab.old().sh(LATE)?;
-    lab.new().sh(&tries)?;
+    // What it was just writing still comes.
+    lab.new().sh(&format!(
+        "for try in $(seq 50); do mount -o remount,{option} /var/vmail 2>/dev/null && exit; sleep 0.1; done; exit 1"
+    ))?;
     lab.new().sh("kill -CONT $(pgrep -x rehome)").map(drop)
 }
 

@@ -42,6 +42,20 @@ pub struct Ran {
     pub stderr: String,
 }
 
+impl Ran {
+    /// Whether its standard error holds each of these, wherever its lines are broken.
+    ///
+    /// # Errors
+    /// One is not there.
+    pub fn says(&self, words: &[&str]) -> Result<()> {
+        let said = self.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+        for word in words {
+            ensure!(said.contains(word), "`{word}` is not said:\n{}", self.stderr);
+        }
+        Ok(())
+    }
+}
+
 /// What was built: what is put on a machine.
 #[derive(Debug, Clone)]
 pub struct Built {

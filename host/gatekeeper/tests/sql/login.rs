@@ -3,7 +3,7 @@
 use rehome_gatekeeper::types::{SideName, Verb};
 
 use crate::lab::{SIDES, ended_badly};
-use crate::mariadb::Databases;
+use crate::servers::Databases;
 
 const REQUESTS: &str = r#"
 [schema.mail]

@@ -9,5 +9,6 @@ mod mariadb;
 mod phases;
 mod postgres;
 mod roundcube;
+mod servers;
 mod speed;
 mod sqlite;

@@ -4,7 +4,7 @@
 use rehome_gatekeeper::types::{SideName, SqlValue, Verb};
 
 use crate::lab::{Lab, difference, text};
-use crate::mariadb::Databases;
+use crate::servers::Databases;
 
 /// As in the guides for Wheezy and Jessie: bare MD5 in 32 characters, no quota.
 const GUIDE: &str = "

@@ -4,7 +4,7 @@
 use rehome_gatekeeper::types::{SideName, SqlValue, Verb};
 
 use crate::lab::{Lab, text};
-use crate::mariadb::Databases;
+use crate::servers::Databases;
 
 /// What the phase reads and writes, with the keys that make it hard.
 const TABLES: &str = "

@@ -183,8 +183,9 @@ impl Whole for Server {
     async fn end_replacing(&mut self, inventory: &Inventory) -> Result<(), Failure> {
         self.run("COMMIT".into()).await?;
         for Table { name, create, .. } in &inventory.tables {
-            if let (_, Some(next)) = without_counter(create) {
-                self.run(format!("ALTER TABLE {} AUTO_INCREMENT = {next}", quote(name))).await?;
+            let (next, now) = (without_counter(create).1, without_counter(&self.show("TABLE", name, 1).await?).1);
+            if next != now {
+                self.run(format!("ALTER TABLE {} AUTO_INCREMENT = {}", quote(name), next.unwrap_or(1))).await?;
             }
         }
         self.end_loading().await
