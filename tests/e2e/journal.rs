@@ -1,6 +1,6 @@
 //! A migration whose journal is damaged, gone or an older copy: that is found out, and `apply` goes on from a new one.
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use libtest_mimic::Trial;
 use rehome_tests::lab::{Lab, LabSpec};
 use rehome_tests::lab_tests;

@@ -36,7 +36,7 @@ pub fn run(args: &FuzzArgs) -> anyhow::Result<()> {
     }
     let chosen = if args.targets.is_empty() { all } else { args.targets.clone() };
     ensure_packages(&PACKAGES)?;
-    let folder = build(false)?;
+    let folder = build("release")?;
     for target in chosen {
         fuzz(&folder.join(&target), &target, args)?;
     }
@@ -51,7 +51,7 @@ pub fn prepare() -> anyhow::Result<Option<PathBuf>> {
         println!("skipped: fuzz targets: {error}");
         return Ok(None);
     }
-    build(true).map(Some)
+    build("brief").map(Some)
 }
 
 /// Each for a moment, as a part of the tests.
@@ -79,22 +79,23 @@ fn files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     entries.map(|entry| Ok(entry?.path())).collect()
 }
 
-/// Builds them all; answers the folder that they are in. `meekly`: nobody else is to wait for it.
-fn build(meekly: bool) -> anyhow::Result<PathBuf> {
+/// Builds them all, in one of the profiles of `fuzz/`; answers the folder that they are in. Nobody waits for the brief one.
+fn build(profile: &str) -> anyhow::Result<PathBuf> {
     let target = cargo::target().join("fuzz");
     // With a target named, build scripts and macros are no part of what is fuzzed.
     let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = if meekly { Command::new("nice") } else { Command::new(&cargo) };
-    if meekly {
+    let mut command = Command::new(&cargo);
+    if profile == "brief" {
+        command = Command::new("nice");
         command.args(["-n", "19"]).arg(&cargo).arg("--quiet");
     }
     command
         .current_dir(home())
-        .args(["build", "--release", "--bins", "--target", &triple, "--target-dir"])
+        .args(["build", "--profile", profile, "--bins", "--target", &triple, "--target-dir"])
         .arg(&target);
     cargo::run(command.env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", FLAGS))?;
-    Ok(target.join(triple).join("release"))
+    Ok(target.join(triple).join(profile))
 }
 
 fn fuzz(program: &Path, target: &str, args: &FuzzArgs) -> anyhow::Result<()> {

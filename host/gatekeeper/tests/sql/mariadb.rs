@@ -1,5 +1,7 @@
 //! MariaDB: two real servers, `mariadb-dump` as the oracle.
 
+use std::path::Path;
+
 use rehome_gatekeeper::types::{Failure, SideName, SqlValue, Verb};
 use rehome_gatekeeper::{Account, DatabasePlace};
 
