@@ -7,8 +7,13 @@ set -euo pipefail
 NAME=$1 DIR=$2 LOWER=$3 NETNS=$4
 [ ! -e "$DIR/disk.img" ] || mount -o loop,noinit_itable "$(readlink -f "$DIR/disk.img")" "$DIR/disk"
 mkdir -p "$DIR/disk/upper" "$DIR/disk/work"
-# index=on: a hard link of the lower layers stays one when it is copied up.
-mount -t overlay -o "lowerdir=$LOWER,upperdir=$DIR/disk/upper,workdir=$DIR/disk/work,index=on" "rehome-lab-$NAME" "$DIR/root"
+# index=on: a hard link of the lower layers stays one when it is copied up; and a disk is in one overlay at a time, which the
+# kernel may still be leaving when all that ran there is gone.
+tries=0
+until mount -t overlay -o "lowerdir=$LOWER,upperdir=$DIR/disk/upper,workdir=$DIR/disk/work,index=on" "rehome-lab-$NAME" "$DIR/root"; do
+  ((++tries < 100))
+  sleep 0.1
+done
 umount -l /sys/fs/cgroup                        # v2 only: systemd 256 and later refuse the hybrid layout
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mkdir -p /run/systemd
