@@ -122,7 +122,8 @@ impl<'a> Shelf<'a> {
     }
 
     /// Puts a snapshot back, after keeping what is there now. Where only rows have changed since, those who read meanwhile see
-    /// them as they are or as they were, and a rehome that is killed has changed nothing; else tables are missing for a moment.
+    /// them as they are or as they were, and a rehome that is killed has changed nothing; else tables of MariaDB and MySQL are
+    /// missing for a moment.
     pub(super) async fn restore(
         &self,
         permit: &Permit,

@@ -414,6 +414,26 @@ async fn who_reads_while_a_snapshot_is_put_back_finds_every_table_full() {
 }
 
 #[tokio::test]
+async fn a_snapshot_whose_putting_back_breaks_off_halfway_changes_nothing() {
+    let at = databases!();
+    at.sql(SideName::New, ACCOUNTS);
+    at.sql(SideName::New, JOHN);
+    let before = at.dump(SideName::New, EVERYTHING);
+    let name = at.lab.apply().snapshot("mail", SideName::New).await.unwrap();
+    at.sql(SideName::New, "DELETE FROM users WHERE id = 9; UPDATE domains SET name = 'example.net'");
+    let since = at.dump(SideName::New, EVERYTHING);
+    // Domains are taken out first; users are waited for, as long as somebody holds them.
+    let held = at.hold(SideName::New, "SELECT id FROM users FOR UPDATE");
+    let undo = at.lab.session(Verb::Undo, 2);
+    let restore = undo.restore_snapshot("mail", SideName::New, &name);
+    assert!(tokio::time::timeout(std::time::Duration::from_secs(2), restore).await.is_err(), "it did not wait");
+    drop(held);
+    assert!(at.dump(SideName::New, EVERYTHING) == since, "half of it is back");
+    at.lab.session(Verb::Undo, 3).restore_snapshot("mail", SideName::New, &name).await.unwrap();
+    assert!(at.dump(SideName::New, EVERYTHING) == before, "not as it was");
+}
+
+#[tokio::test]
 async fn a_snapshot_that_is_not_whole_changes_nothing() {
     let at = databases!();
     at.sql(SideName::New, ACCOUNTS);

@@ -1,7 +1,7 @@
 //! MariaDB servers that the tests start, and databases on them. Servers are shared by the tests that run at a time, databases
 //! are not.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -209,6 +209,17 @@ impl Databases {
     pub fn dump(&self, side: SideName, options: &[&str]) -> String {
         self.servers.dump(side, &self.name, options)
     }
+
+    /// What a query locks stays locked until this is dropped.
+    pub fn hold(&self, side: SideName, query: &str) -> Held {
+        let mut client = self.servers.client("mariadb", side);
+        client.args(["--batch", "--unbuffered", &self.name]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut client = client.spawn().expect("mariadb");
+        writeln!(client.stdin.as_mut().expect("a pipe"), "START TRANSACTION; {query};").expect("it reads");
+        let answer = client.stdout.as_mut().expect("a pipe").read(&mut [0]).expect("it answers");
+        assert!(answer > 0, "nothing is locked");
+        Held(client)
+    }
 }
 
 impl Drop for Databases {
@@ -218,6 +229,16 @@ impl Drop for Databases {
                 self.servers.sql(side, "mysql", &format!("DROP DATABASE `{}`", self.name));
             }
         }
+    }
+}
+
+/// A client within a transaction.
+pub struct Held(Child);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
