@@ -133,6 +133,7 @@ impl Error {
             Error::Sides(error) if error.held() => ErrorKind::Held,
             Error::Doubt(doubt) if doubt.held() => ErrorKind::Held,
             Error::NotApproved(_) => ErrorKind::NotApproved,
+            Error::Phase(failed) if failed.taken_over => ErrorKind::Held,
             Error::Phase(failed) if failed.denied() => ErrorKind::NotApproved,
             _ => ErrorKind::Error,
         }

@@ -27,6 +27,8 @@ pub struct PhaseFailed {
     pub calls: u64,
     /// why
     pub cause: CallError,
+    /// somebody else has a side by now, whatever it says itself
+    pub taken_over: bool,
     /// what state things are in; a line each
     pub state: Vec<String>,
 }
@@ -45,6 +47,7 @@ impl PhaseFailed {
             run,
             calls,
             cause,
+            taken_over: false,
             state: vec![],
         }
     }

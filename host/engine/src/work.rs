@@ -293,7 +293,11 @@ impl Work {
             answer = ready.component.call(verb, &context, session.clone()) => Some(answer),
             () = self.cancel.stopped() => None,
         };
-        let failed = |cause| Called::Failed(Box::new(PhaseFailed::new(phase, verb, run, session.calls(), cause)));
+        let failed = |cause| {
+            let taken_over = self.claim.as_ref().is_some_and(|claim| claim.is_lost());
+            let failed = PhaseFailed::new(phase, verb, run, session.calls(), cause);
+            Called::Failed(Box::new(PhaseFailed { taken_over, ..failed }))
+        };
         let called = match answer {
             None => Called::Interrupted,
             Some(Err(CallError::Failure(Failure::Waiting(gate)))) => Called::Waiting(gate),

@@ -102,7 +102,8 @@ pub(crate) fn act(lab: &Lab, rehome: &Rehome<'_>, point: &Point, prepared: &mut 
             let side = if point.moment.side.as_deref() == Some("new") { lab.new() } else { lab.old() };
             side.sh("systemctl restart mariadb").map(drop)
         }
-        Kind::Full => shrink(lab, "size=$(df --output=used -k /var/vmail | tail -1)k"),
+        // Of nothing in it would be made a size without a limit.
+        Kind::Full => shrink(lab, "size=$(($(df --output=used -k /var/vmail | tail -1)+4*try))k"),
         Kind::Inodes => shrink(lab, "nr_inodes=$(($(df --output=iused /var/vmail | tail -1)+10*try))"),
         Kind::Vanish => source(lab, &point.moment).sh(CHANGE).map(drop),
         Kind::Second => {
@@ -139,7 +140,8 @@ fn shrink(lab: &Lab, option: &str) -> Result<()> {
     lab.old().sh(LATE)?;
     // What it was just writing still comes.
     lab.new().sh(&format!(
-        "for try in $(seq 50); do mount -o remount,{option} /var/vmail 2>/dev/null && exit; sleep 0.1; done; exit 1"
+        "for try in $(seq 50); do why=$(mount -o remount,{option} /var/vmail 2>&1) && exit; sleep 0.1; done
+        echo \"$why\" >&2; df -k /var/vmail >&2; exit 1"
     ))?;
     lab.new().sh("kill -CONT $(pgrep -x rehome)").map(drop)
 }

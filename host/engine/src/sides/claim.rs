@@ -3,6 +3,7 @@
 //! epoch, and nothing more is begun there. A killed rehome leaves the record at work, and its own state goes on with it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -27,6 +28,8 @@ pub(crate) struct Claim {
     /// as it is written next, but for what grows
     record: Record,
     held: Mutex<Held>,
+    /// a look found that somebody else has a side now
+    lost: AtomicBool,
 }
 
 struct Held {
@@ -95,7 +98,7 @@ impl Claim {
             }
         }
         let held = Mutex::new(Held { machines, renewed: Instant::now() });
-        Ok(Claim { journal, record, held })
+        Ok(Claim { journal, record, held, lost: AtomicBool::new(false) })
     }
 
     /// The migration's id.
@@ -122,9 +125,18 @@ impl Claim {
             record.phases.retain(|known| known.phase != begins.phase);
             record.phases.push(begins);
         }
-        put_all(&mut held.machines, &record, Some(&record)).await?;
+        let put = put_all(&mut held.machines, &record, Some(&record)).await;
+        if put.as_ref().is_err_and(|error| matches!(error, Error::Sides(error) if error.held())) {
+            self.lost.store(true, Ordering::Relaxed);
+        }
+        put?;
         held.renewed = begun;
         Ok(())
+    }
+
+    /// Whether a look found that somebody else has a side now: whatever a phase says of that, nothing more is begun.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Relaxed)
     }
 
     /// Lets go: the record stays, and says that nobody is at work; or goes too, if `for_good`.

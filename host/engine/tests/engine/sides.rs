@@ -132,8 +132,10 @@ async fn who_was_taken_over_meanwhile_begins_no_further_effect() {
         }
     }));
     record_at.set(bench.path("machine/var/lib/rehome")).unwrap();
-    let said = told(&bench.apply().await.unwrap_err());
+    let error = bench.apply().await.unwrap_err();
+    let said = told(&error);
     assert!(said.contains("was taken over") && said.contains("other@there"), "{said}");
+    assert_eq!(error.kind(), ErrorKind::Held, "in the middle of a phase as between two");
     assert!(bench.path("made-first").exists() && !bench.path("made-second").exists());
     let journal = Journal::open(bench.migration().state().folder()).await.unwrap();
     let effects = journal.effects_of(Some("make")).await.unwrap();
