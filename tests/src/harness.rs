@@ -61,16 +61,25 @@ pub fn main(tests: Vec<Trial>) -> ExitCode {
 ///
 /// # Errors
 /// It failed, or did not hold within two minutes, far longer than anything here should take.
-pub fn eventually(what: &str, mut condition: impl FnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
+pub fn eventually(what: &str, condition: impl FnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
+    within(Duration::from_secs(120), what, condition)
+}
+
+fn within(patience: Duration, what: &str, mut condition: impl FnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
     let begun = Instant::now();
     while !condition()? {
-        anyhow::ensure!(begun.elapsed() < Duration::from_secs(120), "this did not come true: {what}");
+        anyhow::ensure!(begun.elapsed() < patience, "this did not come true: {what}");
         std::thread::sleep(Duration::from_millis(100));
     }
     Ok(())
 }
 
-/// Waits until a machine's Postfix has delivered what it has, by itself.
+/// How long Postfix may take to deliver by itself: what its qmgr(8) was delivering when a reload replaced it is put off for a
+/// minute, and looked at again when the next mail comes, or when master(8) wakes it, every five minutes.
+const BY_ITSELF: Duration = Duration::from_secs(60 + 300 + 60);
+
+/// Waits until a machine's Postfix has delivered what it has, by itself. A mail that everybody has is delivered, though its file
+/// may be there for a while longer.
 ///
 /// # Errors
 /// As [`eventually`]; it names what still waits, and why.
@@ -89,15 +98,30 @@ pub fn flush(machine: &Machine) -> anyhow::Result<()> {
 
 fn until_dry(machine: &Machine, meanwhile: impl Fn() -> anyhow::Result<()>) -> anyhow::Result<()> {
     let mut waiting = String::new();
-    let dry = eventually(&format!("the queue of {} is empty", machine.name()), || {
-        waiting = machine.sh("postqueue -j")?;
+    let dry = within(BY_ITSELF, &format!("the queue of {} is empty", machine.name()), || {
+        waiting =
+            machine.sh("postqueue -j")?.lines().filter(|mail| !mail.contains(NOBODY)).collect::<Vec<_>>().join("\n");
         if !waiting.is_empty() {
             meanwhile()?;
         }
         Ok(waiting.is_empty())
     });
-    dry.map_err(|error| error.context(format!("in the queue of {}: {waiting}", machine.name())))
+    dry.map_err(|error| {
+        let traces = machine.sh(TRACES).unwrap_or_else(|error| format!("{error:#}"));
+        error.context(format!("in the queue of {}: {waiting}\n{traces}", machine.name()))
+    })
 }
+
+/// For whom a mail is, as postqueue(1) says it, once everybody has it.
+const NOBODY: &str = r#""recipients": []"#;
+
+/// What a machine knows of each mail that still waits: its file, and what Postfix said of it.
+const TRACES: &str = r#"set +e +o pipefail; date; uptime; cd /var/spool/postfix
+for id in $(postqueue -j | sed 's/.*"queue_id": "\([^"]*\).*/\1/'); do
+  find incoming active deferred hold -name $id -printf '%p %m, last written %Tc\n'; postcat -e -q $id | tail -n 20
+  journalctl --no-pager -o short-precise --grep $id | tail -n 20
+done
+journalctl --no-pager -o short-precise -t postfix/qmgr -t postfix/master -t postfix/postfix-script | tail -n 10; true"#;
 
 #[cfg(test)]
 mod tests {

@@ -76,11 +76,17 @@ impl Queued {
         let to = self.addresses();
         let sender =
             if self.sender.is_empty() || self.sender == "MAILER-DAEMON" { "a mail server" } else { &self.sender };
+        let since = clock::date(self.arrival_time);
+        if to.is_empty() {
+            return format!(
+                "from {sender}, since {since}: everybody has it; Postfix removes it when it looks again, within minutes"
+            );
+        }
         let mut reasons: Vec<&str> =
             self.recipients.iter().filter_map(|recipient| recipient.delay_reason.as_deref()).collect();
         reasons.dedup();
         let why = if reasons.is_empty() { "is being delivered".to_string() } else { reasons.join("; ") };
-        format!("from {sender} to {}, since {}: {why}", to.join(", "), clock::date(self.arrival_time))
+        format!("from {sender} to {}, since {since}: {why}", to.join(", "))
     }
 }
 

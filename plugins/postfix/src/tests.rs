@@ -334,6 +334,19 @@ fn a_queue_that_is_not_empty_is_waited_for_however_quiet_it_is() {
 }
 
 #[test]
+fn a_mail_that_everybody_has_is_not_said_to_be_delivered_to_nobody() {
+    let mut host = host();
+    let (whole, all) =
+        (queued("4F2A1B3C4D", 1_000_000), r#"[{"address": "b@example.org", "delay_reason": "connection refused"}]"#);
+    let delivered = whole.replace(all, "[]");
+    assert_ne!(delivered, whole);
+    host.exec("queue", Side::Old).anew().says(&delivered);
+    let found = host.check::<Postfix>(config("net-on")).unwrap();
+    let told = format!("{found:?}");
+    assert!(told.contains("everybody has it") && !told.contains(" to ,"), "{told}");
+}
+
+#[test]
 fn only_the_queue_id_that_the_operator_named_is_deleted() {
     let mut host = host();
     let now = host.now();
