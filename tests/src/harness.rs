@@ -62,8 +62,10 @@ pub fn main(tests: Vec<Trial>) -> ExitCode {
 /// # Errors
 /// It failed, or did not hold within two minutes, far longer than anything here should take.
 pub fn eventually(what: &str, condition: impl FnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
-    within(Duration::from_secs(120), what, condition)
+    within(PATIENCE, what, condition)
 }
+
+const PATIENCE: Duration = Duration::from_secs(120);
 
 fn within(patience: Duration, what: &str, mut condition: impl FnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
     let begun = Instant::now();
@@ -82,23 +84,23 @@ const BY_ITSELF: Duration = Duration::from_secs(60 + 300 + 60);
 /// may be there for a while longer.
 ///
 /// # Errors
-/// As [`eventually`]; it names what still waits, and why.
+/// It failed, or Postfix did not come to it in the time that it takes by itself; it names what still waits, and why.
 pub fn queue_runs_dry(machine: &Machine) -> anyhow::Result<()> {
-    until_dry(machine, || Ok(()))
+    until_dry(machine, BY_ITSELF, || Ok(()))
 }
 
 /// Has a machine's Postfix try what waits, again and again, until it has delivered all of it: one flush may come to nothing,
 /// qmgr(8) forgets it when a reload replaces it.
 ///
 /// # Errors
-/// As [`queue_runs_dry`].
+/// As [`eventually`]; it names what still waits, and why.
 pub fn flush(machine: &Machine) -> anyhow::Result<()> {
-    until_dry(machine, || machine.sh("postqueue -f; sleep 2").map(drop))
+    until_dry(machine, PATIENCE, || machine.sh("postqueue -f; sleep 2").map(drop))
 }
 
-fn until_dry(machine: &Machine, meanwhile: impl Fn() -> anyhow::Result<()>) -> anyhow::Result<()> {
+fn until_dry(machine: &Machine, patience: Duration, meanwhile: impl Fn() -> anyhow::Result<()>) -> anyhow::Result<()> {
     let mut waiting = String::new();
-    let dry = within(BY_ITSELF, &format!("the queue of {} is empty", machine.name()), || {
+    let dry = within(patience, &format!("the queue of {} is empty", machine.name()), || {
         waiting =
             machine.sh("postqueue -j")?.lines().filter(|mail| !mail.contains(NOBODY)).collect::<Vec<_>>().join("\n");
         if !waiting.is_empty() {

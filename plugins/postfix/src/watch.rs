@@ -60,7 +60,7 @@ fn show(side: Side, queued: &[Queued]) -> Result<(), Failure> {
     for one in queued {
         let line = format!("in the queue of {side}: {} {}", one.queue_id, one.words());
         match patience.map(|patience| one.arrival_time + patience) {
-            Some(end) if end <= clock::now() + PRESSING => {
+            Some(end) if end <= clock::now() + PRESSING && !one.recipients.is_empty() => {
                 report::warning(&format!("{line}; it goes back to its sender on {}", clock::date(end)));
             }
             _ => report::info(&line),
